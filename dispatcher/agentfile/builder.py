@@ -1,0 +1,341 @@
+"""From what stands in a file to an Agent: every extractor over every file, whatever its dialect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from dispatcher.agent import Agent, Example, Passage, Source, ToolPolicy
+from dispatcher.agentfile.abilities import (
+    capabilities_from_document,
+    capabilities_from_value,
+    collaborators_from_document,
+    collaborators_from_value,
+)
+from dispatcher.agentfile.envelope import Envelope
+from dispatcher.agentfile.examples import (
+    examples_from_document,
+    examples_from_text,
+    examples_from_value,
+    without_examples,
+)
+from dispatcher.agentfile.finding import Finding, note, warning
+from dispatcher.agentfile.keys import SPELLINGS, intended_key, known_spellings, pick
+from dispatcher.agentfile.lines import LineIndex
+from dispatcher.agentfile.placeholders import find_placeholders
+from dispatcher.agentfile.recognition import name_from_heading, name_from_path
+from dispatcher.agentfile.sections import Document
+from dispatcher.agentfile.strict import FrontMatter
+from dispatcher.agentfile.tool_policy import read_tool_policy
+from dispatcher.agentfile.triggers import (
+    exclusions_from_document,
+    sentences,
+    triggers_from_document,
+    triggers_from_text,
+    triggers_from_value,
+)
+
+__all__ = ["build_agent"]
+
+_ROLE_TITLE = re.compile(r"\b(role|mission|purpose|overview|identity|description|summary)\b")
+_ANNOUNCEMENT = re.compile(r"(?i)[\s,;:.]*\b(including|such as|for example|examples?(\s+include)?|e\.g\.)\s*[:.]*\s*$")
+_OFF = ("false", "no", "off", "0")
+_LONGEST_DERIVED_DESCRIPTION = 300
+
+
+def build_agent(
+    envelope: Envelope, document: Document, *, source: Source, digest: str, default_name: str | None = None
+) -> tuple[Agent, tuple[Finding, ...]]:
+    """The agent of a file that was recognised as one, and the findings about its fields."""
+    fields = _Fields(envelope.front_matter or FrontMatter(values={}, lines={}))
+    raw_description, description_line = fields.text("description")
+    described_triggers, described_exclusions = triggers_from_text(
+        without_examples(raw_description), line=description_line
+    )
+    examples = _examples(fields, envelope, document, raw_description)
+    is_blank = not envelope.body.strip()
+    if is_blank:
+        fields.report(
+            warning(
+                "empty-prompt",
+                "the file has no text below its front matter, so the agent has no system prompt",
+                line=envelope.body_line,
+                hint="write the agent's instructions there",
+            )
+        )
+    agent = Agent(
+        name=_name(fields, document, source, default_name),
+        description=_description(fields, raw_description, document),
+        description_line=description_line,
+        prompt=envelope.body,
+        prompt_line=envelope.body_line,
+        source=source,
+        line=fields.line("name") or envelope.header_line,
+        models=_models(fields),
+        color=fields.text("color")[0] or None,
+        category=fields.text("category")[0] or None,
+        team=fields.text("team")[0] or None,
+        subcategory=fields.text("subcategory")[0] or None,
+        tags=_listed(fields, "tags"),
+        tools=_tools(fields),
+        enabled=_is_enabled(fields),
+        disable_model_invocation=_is_hidden_from_routing(fields),
+        max_turns=_max_turns(fields),
+        effort=fields.text("effort")[0] or None,
+        permission_mode=fields.text("permission_mode")[0] or None,
+        mcp_servers=_mcp_servers(fields),
+        triggers=(
+            *fields.each("triggers", triggers_from_value),
+            *described_triggers,
+            *triggers_from_document(document),
+        ),
+        exclusions=(
+            *fields.each("exclusions", triggers_from_value),
+            *described_exclusions,
+            *exclusions_from_document(document),
+        ),
+        examples=examples,
+        capabilities=fields.each("capabilities", capabilities_from_value) or capabilities_from_document(document),
+        collaborators=(
+            *fields.each("collaborators", collaborators_from_value),
+            *collaborators_from_document(document),
+        ),
+        placeholders=(
+            *find_placeholders(envelope.header, first_line=envelope.header_line),
+            *find_placeholders(envelope.body, first_line=envelope.body_line),
+        ),
+        headings=tuple(Passage(field="heading", text=part.title, line=part.line) for part in document.headings),
+        bullets=tuple(
+            Passage(field="bullet", text=item.text, line=item.line) for part in document.sections for item in part.items
+        ),
+        metadata=fields.metadata(),
+        digest=digest,
+    )
+    return agent, fields.findings()
+
+
+class _Fields:
+    """The front matter by field, and the findings about it."""
+
+    def __init__(self, front_matter: FrontMatter) -> None:
+        self._front_matter = front_matter
+        self._findings: list[Finding] = []
+        self.values: dict[str, Any] = dict(front_matter.values)
+        self.lines: Mapping[str, int] = front_matter.lines
+        self._mend_misspelt_keys()
+        self._report_temperature()
+
+    def report(self, *findings: Finding) -> None:
+        self._findings.extend(findings)
+
+    def findings(self) -> tuple[Finding, ...]:
+        return tuple(self._findings)
+
+    def pick(self, field: str) -> list[tuple[str, Any]]:
+        return pick(self.values, field)
+
+    def line(self, field: str) -> int | None:
+        return next((self.lines[key] for key, _ in self.pick(field) if key in self.lines), None)
+
+    def text(self, field: str) -> tuple[str, int | None]:
+        """A field that is one text, as it is written, with its line; empty where the file has none."""
+        for key, value in self.pick(field):
+            if value is None or value == "":
+                continue
+            line = self.lines.get(key)
+            if isinstance(value, str):
+                return value.strip(), line
+            if isinstance(value, (list, dict)):
+                return " ".join(_flatten(value)), line
+            return self._front_matter.raw.get(key, str(value)), line
+        return "", None
+
+    def each(self, field: str, extract: Any) -> tuple[Any, ...]:
+        """What an extractor finds in each key of a field."""
+        return tuple(found for key, value in self.pick(field) for found in extract(value, self.lines.get(key)))
+
+    def metadata(self) -> dict[str, Any]:
+        """The keys that no field of the agent holds, and those whose values are richer than the field made of them."""
+        known = set(known_spellings()) - {spelling.lower() for spelling in SPELLINGS["temperature"]}
+        kept = {
+            key: value
+            for key, value in self._front_matter.values.items()
+            if key.lower() not in known or _has_mapping(value)
+        }
+        if self._front_matter.overridden:
+            kept["duplicate_keys"] = {key: list(values) for key, values in self._front_matter.overridden.items()}
+        return kept
+
+    def _mend_misspelt_keys(self) -> None:
+        known = set(known_spellings())
+        for key, value in self._front_matter.values.items():
+            meant = intended_key(key) if key.lower() not in known else None
+            if meant is None or key.lower() in _NOT_MISSPELT:
+                continue
+            self.values.setdefault(meant, value)
+            self.report(
+                warning(
+                    "misspelt-key",
+                    f'the key "{key}" is no key of an agent file; it was read as "{meant}"',
+                    line=self.lines.get(key),
+                    hint=f'write "{meant}"',
+                )
+            )
+
+    def _report_temperature(self) -> None:
+        for key, _ in self.pick("temperature"):
+            self.report(
+                note(
+                    "no-longer-accepted",
+                    f'"{key}" is no longer accepted by current models and is not sent',
+                    line=self.lines.get(key),
+                    hint=f'remove "{key}"',
+                )
+            )
+
+
+_NOT_MISSPELT = frozenset({"disabled", "model", "mode", "skills", "tooling"})
+
+
+def _name(fields: _Fields, document: Document, source: Source, default: str | None) -> str:
+    written = " ".join(fields.text("name")[0].split())
+    if written:
+        return written
+    if default is not None:
+        return default
+    if fields.values:
+        return name_from_path(source.path)
+    return name_from_heading(document) or name_from_path(source.path)
+
+
+def _description(fields: _Fields, raw: str, document: Document) -> str:
+    """The description for people: without example blocks and the words that announce them."""
+    text = without_examples(raw)
+    shortened = _ANNOUNCEMENT.sub("", text).rstrip(" ,;:")
+    if shortened != text and shortened:
+        text = shortened if shortened.endswith((".", "!", "?")) else f"{shortened}."
+    if text:
+        return text
+    derived = _description_from_body(document)
+    if fields.values or not derived:
+        fields.report(
+            warning(
+                "no-description",
+                "the file has no description" + ("; its first words were taken" if derived else ""),
+                line=fields.line("description") or fields.line("name"),
+                hint='add "description: ..." that says when to use the agent',
+            )
+        )
+    return derived
+
+
+def _description_from_body(document: Document) -> str:
+    """The first words of a section such as Role or Mission, or else of the body."""
+    telling = [part for part in document.headings if _ROLE_TITLE.search(part.title.lower())]
+    for section in (*telling, *document.sections):
+        texts = [text for text, _ in section.paragraphs] or [item.text for item in section.items]
+        if texts:
+            return _first_sentences(texts[0])
+    return document.headings[0].title if document.headings else ""
+
+
+def _first_sentences(text: str) -> str:
+    held = ""
+    for sentence in sentences(text):
+        if held and len(held) + len(sentence) > _LONGEST_DERIVED_DESCRIPTION:
+            break
+        held = f"{held} {sentence}".strip()
+    return held
+
+
+def _examples(fields: _Fields, envelope: Envelope, document: Document, description: str) -> tuple[Example, ...]:
+    """All example blocks; those of the front matter get the lines at which their tags stand in the file."""
+    index = LineIndex(envelope.header, first_line=envelope.header_line)
+    tags = [index.line_of(found.start()) for found in re.finditer(r"(?i)<example>", envelope.header)]
+    first_line = fields.line("description")
+    described = examples_from_text(description, lines=tags, first_line=first_line)
+    return (
+        *described,
+        *fields.each("examples", examples_from_value),
+        *examples_from_text(envelope.body, first_line=envelope.body_line),
+        *examples_from_document(document),
+    )
+
+
+def _models(fields: _Fields) -> tuple[str, ...]:
+    """The model names that the file prefers, as written: from a name, a list, or alternatives on one line."""
+    names = [
+        part.strip().strip("\"'")
+        for _, value in fields.pick("model")
+        for text in _flatten(value)
+        for part in re.split(r"[|,]", text)
+    ]
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _tools(fields: _Fields) -> ToolPolicy:
+    policy, findings = read_tool_policy(fields.pick("tools"), fields.pick("disallowed_tools"), fields.lines)
+    fields.report(*findings)
+    return policy
+
+
+def _is_enabled(fields: _Fields) -> bool:
+    switched_off = [value for key, value in fields.values.items() if key.lower() in ("disable", "disabled")]
+    if any(_is_on(value) for value in switched_off):
+        return False
+    return all(_is_on(value) for _, value in fields.pick("enabled"))
+
+
+def _is_hidden_from_routing(fields: _Fields) -> bool:
+    if any(_is_on(value) for _, value in fields.pick("disable_model_invocation")):
+        return True
+    return any(key.lower() == "infer" and not _is_on(value) for key, value in fields.values.items())
+
+
+def _is_on(value: Any) -> bool:
+    return value is not None and str(value).strip().lower() not in _OFF
+
+
+def _max_turns(fields: _Fields) -> int | None:
+    for key, value in fields.pick("max_turns"):
+        text = str(value).strip()
+        if text.isdigit() and int(text) > 0:
+            return int(text)
+        fields.report(
+            warning(
+                "bad-turn-limit",
+                f'"{key}" is {text!r}, which is no number of turns; no limit was taken from it',
+                line=fields.lines.get(key),
+                hint=f'write a whole number above zero, for example "{key}: 20"',
+            )
+        )
+    return None
+
+
+def _mcp_servers(fields: _Fields) -> dict[str, Any]:
+    servers: dict[str, Any] = {}
+    for _, value in fields.pick("mcp_servers"):
+        if isinstance(value, Mapping):
+            servers.update(value)
+        else:
+            servers.update({name.strip(): {} for text in _flatten(value) for name in text.split(",") if name.strip()})
+    return servers
+
+
+def _listed(fields: _Fields, field: str) -> tuple[str, ...]:
+    texts = [text for _, value in fields.pick(field) for text in _flatten(value)]
+    return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
+
+
+def _flatten(value: Any) -> list[str]:
+    """The texts in a value, at any depth."""
+    if isinstance(value, Mapping):
+        return [text for part in value.values() for text in _flatten(part)]
+    if isinstance(value, list):
+        return [text for part in value for text in _flatten(part)]
+    return [] if value is None else [str(value)]
+
+
+def _has_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(part, Mapping) for part in value))

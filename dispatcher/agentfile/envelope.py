@@ -1,0 +1,252 @@
+"""The outside of an agent file: where its front matter begins and ends, and what stands in it.
+
+Three steps, each tried when the one before it fails: strict YAML, then the lenient reader, then no front matter at all.
+Strict YAML that passes and is wrong (example blocks leaked into keys) goes to the lenient reader too. The body is
+never changed: everything after the closing fence is the prompt, to the byte.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import yaml
+from frontmatter.default_handlers import YAMLHandler
+
+from dispatcher.agent import Severity
+from dispatcher.agentfile.finding import Finding, warning
+from dispatcher.agentfile.lenient import LEAKED_KEYS, header_length, parse_leniently
+from dispatcher.agentfile.strict import FrontMatter, UnsafeYaml, parse_strictly
+
+__all__ = ["Envelope", "open_envelope"]
+
+_FENCE = YAMLHandler.FM_BOUNDARY
+_WRAPPER = re.compile(r"(`{3,}|~{3,})[\w-]*[ \t]*\r?\n(?=-{3})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """A file cut in two: the source text of the front matter with what it says, and the body.
+
+    `front_matter` is None where there is none; `header_line` and `body_line` are the lines at which the two begin.
+    """
+
+    front_matter: FrontMatter | None
+    body: str
+    header: str = ""
+    header_line: int = 1
+    body_line: int = 1
+    findings: tuple[Finding, ...] = field(default=())
+
+
+def open_envelope(text: str) -> Envelope:
+    """Cuts a file's text, decoded and without its byte order mark, into front matter and body."""
+    start = _start_of_fence(text)
+    opening = _FENCE.match(text, start)
+    if opening is None:
+        return Envelope(front_matter=None, body=text)
+    header_start = _end_of_line(text, start)
+    findings = _wrapper_finding(text, start)
+    closing = _closing_fence(text, header_start)
+    line = _line_of(text, header_start)
+    if closing is None:
+        envelope = _unclosed(text, header_start, line)
+    else:
+        envelope = _closed(text, header_start, closing, line)
+    return replace(envelope, findings=findings + envelope.findings)
+
+
+def _closed(text: str, header_start: int, closing: tuple[int, int], line: int) -> Envelope:
+    header, body = text[header_start : closing[0]], text[closing[1] :]
+    body_line = _line_of(text, closing[1])
+    try:
+        front_matter = parse_strictly(header, first_line=line)
+    except UnsafeYaml as problem:
+        return _leniently(text, header_start, closing, line, _unsafe_finding(problem))
+    except yaml.YAMLError as problem:
+        return _leniently(text, header_start, closing, line, _yaml_finding(problem, header, line))
+    if front_matter is None:
+        return _not_a_mapping(text, header, body, body_line, line)
+    leaked = [key for key in front_matter.values if key.lower() in LEAKED_KEYS]
+    if leaked:
+        return _leniently(text, header_start, closing, line, _leak_finding(leaked, front_matter))
+    return Envelope(
+        front_matter=front_matter,
+        body=body,
+        header=header,
+        header_line=line,
+        body_line=body_line,
+        findings=_oddities(front_matter),
+    )
+
+
+def _leniently(text: str, header_start: int, closing: tuple[int, int], line: int, finding: Finding) -> Envelope:
+    """Reads a header that strict YAML could not, and notices when the closing fence belongs to the body."""
+    header = text[header_start : closing[0]]
+    length = header_length(header, closed=True)
+    if length < len(header):
+        return _unclosed(text, header_start, line, limit=header_start + length)
+    front_matter = parse_leniently(header, first_line=line)
+    if not front_matter.values:
+        return Envelope(front_matter=None, body=text, findings=(replace(finding, severity=Severity.NOTE),))
+    body_line = _line_of(text, closing[1])
+    return Envelope(
+        front_matter=front_matter,
+        body=text[closing[1] :],
+        header=header,
+        header_line=line,
+        body_line=body_line,
+        findings=(finding,),
+    )
+
+
+def _unclosed(text: str, header_start: int, line: int, limit: int | None = None) -> Envelope:
+    """Recovers a header whose closing fence is missing: it ends where the keys end."""
+    end = limit if limit is not None else header_start + header_length(text[header_start:], closed=False)
+    header = text[header_start:end]
+    try:
+        front_matter = parse_strictly(header, first_line=line)
+    except yaml.YAMLError:
+        front_matter = None
+    front_matter = front_matter or parse_leniently(header, first_line=line)
+    if not front_matter.values:
+        return Envelope(front_matter=None, body=text)
+    last_line = line + len(header.rstrip().splitlines()) - 1
+    finding = warning(
+        "unclosed-front-matter",
+        "the front matter that opens with --- is never closed; it was read up to the last key",
+        line=line - 1,
+        hint=f"add a line --- after line {last_line}",
+    )
+    return Envelope(
+        front_matter=front_matter,
+        body=text[end:],
+        header=header,
+        header_line=line,
+        body_line=_line_of(text, end),
+        findings=(finding,),
+    )
+
+
+def _not_a_mapping(text: str, header: str, body: str, body_line: int, line: int) -> Envelope:
+    """Front matter that is a list of mappings is merged; anything else is no front matter."""
+    loaded = yaml.safe_load(header)
+    items = loaded if isinstance(loaded, list) else []
+    merged = {str(key): value for item in items if isinstance(item, dict) for key, value in item.items()}
+    if not merged:
+        return Envelope(front_matter=None, body=text)
+    finding = warning(
+        "front-matter-is-a-list",
+        "the front matter is a list; its entries were read as one mapping",
+        line=line,
+        hint='write "name: ..." instead of "- name: ..."',
+    )
+    front_matter = FrontMatter(values=merged, lines={key: _line_of_key(header, key, line) for key in merged})
+    return Envelope(
+        front_matter=front_matter, body=body, header=header, header_line=line, body_line=body_line, findings=(finding,)
+    )
+
+
+def _oddities(front_matter: FrontMatter) -> tuple[Finding, ...]:
+    findings = []
+    for key, lines in front_matter.duplicates.items():
+        where = ", ".join(str(line) for line in lines)
+        findings.append(
+            warning(
+                "duplicate-key",
+                f'the key "{key}" stands on lines {where}; the last value that is not empty is used',
+                line=lines[-1],
+                hint=f'keep one "{key}" and remove the others',
+            )
+        )
+    for key in front_matter.mistyped:
+        findings.append(
+            warning(
+                "mistyped-key",
+                f'YAML reads the key "{key}" as something else than text; it was kept as "{key}"',
+                line=front_matter.lines.get(key),
+                hint=f'put it in quotes: "{key}":',
+            )
+        )
+    return tuple(findings)
+
+
+def _yaml_finding(problem: yaml.YAMLError, header: str, line: int) -> Finding:
+    mark = getattr(problem, "problem_mark", None)
+    where = line + mark.line if mark is not None else line
+    key = _key_at(header, where - line)
+    reason = getattr(problem, "problem", None) or str(problem).splitlines()[0]
+    return warning(
+        "broken-yaml",
+        f"the front matter is not valid YAML ({reason}); it was read line by line",
+        line=where,
+        hint=f'write "{key}: |" and indent the text under it, or put the value in quotes',
+    )
+
+
+def _unsafe_finding(problem: UnsafeYaml) -> Finding:
+    return warning(
+        "unsafe-yaml",
+        f"the front matter was read line by line: {problem}",
+        line=problem.line,
+        hint="write plain values: no tags, no aliases, little nesting",
+    )
+
+
+def _leak_finding(leaked: list[str], front_matter: FrontMatter) -> Finding:
+    names = ", ".join(f'"{key}"' for key in leaked)
+    return warning(
+        "leaked-example",
+        f"lines of an example block were read by YAML as the keys {names}; they were put back into the text",
+        line=front_matter.lines.get(leaked[0]),
+        hint='write "description: |" and indent the text and its example blocks under it',
+    )
+
+
+def _wrapper_finding(text: str, start: int) -> tuple[Finding, ...]:
+    if _WRAPPER.match(text, len(text) - len(text.lstrip())) is None or start == 0:
+        return ()
+    return (
+        warning(
+            "fenced-file",
+            "the whole file stands inside a code fence; its front matter was read all the same",
+            line=_line_of(text, start) - 1,
+            hint="remove the fence around the file",
+        ),
+    )
+
+
+def _start_of_fence(text: str) -> int:
+    """Where the opening --- would have to stand: after blank lines, or after a code fence around the whole file."""
+    start = len(text) - len(text.lstrip())
+    wrapper = _WRAPPER.match(text, start)
+    return wrapper.end() if wrapper else start
+
+
+def _closing_fence(text: str, start: int) -> tuple[int, int] | None:
+    found = _FENCE.search(text, start)
+    return (found.start(), _end_of_line(text, found.start())) if found else None
+
+
+def _end_of_line(text: str, position: int) -> int:
+    newline = text.find("\n", position)
+    return len(text) if newline < 0 else newline + 1
+
+
+def _line_of(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1
+
+
+def _line_of_key(header: str, key: str, first_line: int) -> int:
+    found = re.search(rf"^[-\s]*{re.escape(key)}\s*:", header, re.MULTILINE)
+    return first_line + header.count("\n", 0, found.start()) if found else first_line
+
+
+def _key_at(header: str, index: int) -> str:
+    """The key in whose value line `index` of the header stands."""
+    lines = header.splitlines()[: index + 1]
+    is_key: Callable[[str], re.Match[str] | None] = re.compile(r"([A-Za-z][\w-]*)\s*:").match
+    keys: list[Any] = [match[1] for match in map(is_key, lines) if match]
+    return str(keys[-1]) if keys else "description"

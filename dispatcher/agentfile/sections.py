@@ -1,0 +1,180 @@
+"""The body of an agent file as sections, bullets and paragraphs, each with its line in the file.
+
+Reads lines, not Markdown's grammar: what is wanted are headings and lists, also where code fences don't balance.
+A fence opens only if its partner is found: an opening one nested in another, as in a block that shows how to write a
+block, is paired with its own end, and one that never ends hides nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Document", "Item", "Section", "parse_document", "plain_text"]
+
+_HEADING = re.compile(r"(#{1,6})[ \t]+(.+?)[ \t]*#*$")
+_UNDERLINE = re.compile(r"={3,}\s*$")
+_BULLET = re.compile(r"([ \t]*)(?:[-*+•]|\d{1,3}[.)])[ \t]+(?:\[[ xX]\][ \t]+)?(.*)$")
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)$")
+_LABEL = re.compile(r"(?:\*\*|__)(?P<bold>.+?)(?:\*\*|__)\s*:?$|(?P<plain>[^-*+#>|<\s].{0,120}):$")
+_MARKUP = re.compile(r"\*\*|__|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)|`")
+_MAX_NESTING = 30
+_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A bullet: its text without markup, its label (what stands in bold before a colon), and the line above the list."""
+
+    text: str
+    label: str | None
+    rest: str
+    indent: int
+    line: int
+    lead: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A heading (level 1 to 6; 0 for what stands before the first) with what stands under it, up to the next one."""
+
+    title: str
+    level: int
+    line: int
+    items: tuple[Item, ...]
+    paragraphs: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A body's sections in order."""
+
+    sections: tuple[Section, ...]
+
+    @property
+    def headings(self) -> tuple[Section, ...]:
+        return tuple(section for section in self.sections if section.level)
+
+    def below(self, section: Section) -> tuple[Section, ...]:
+        """The sections under `section`, at any depth."""
+        start = self.sections.index(section) + 1
+        end = start
+        while end < len(self.sections) and self.sections[end].level > section.level:
+            end += 1
+        return self.sections[start:end]
+
+
+def parse_document(body: str, *, first_line: int = 1) -> Document:
+    """Reads a body whose first line is line `first_line` of its file."""
+    lines = body.splitlines()
+    hidden = _fenced_lines(lines)
+    sections: list[Section] = []
+    title, level, line, content = "", 0, first_line, []  # type: str, int, int, list[tuple[int, str]]
+    for index, text in enumerate(lines):
+        if index in hidden:
+            continue
+        heading = _heading(lines, index)
+        if heading is None:
+            content.append((first_line + index, text))
+            continue
+        sections.append(_section(title, level, line, content))
+        (level, title), line, content = heading, first_line + index, []
+    sections.append(_section(title, level, line, content))
+    return Document(sections=tuple(sections))
+
+
+def plain_text(text: str) -> str:
+    """A line of Markdown as a person reads it: no emphasis, no backquotes, links as their text, single spaces."""
+    return " ".join(_MARKUP.sub("", _LINK.sub(r"\1", text)).split())
+
+
+def _heading(lines: Sequence[str], index: int) -> tuple[int, str] | None:
+    found = _HEADING.match(lines[index])
+    if found is not None:
+        return len(found[1]), plain_text(found[2])
+    is_underlined = index + 1 < len(lines) and _UNDERLINE.match(lines[index + 1]) is not None
+    if is_underlined and lines[index].strip():
+        return 1, plain_text(lines[index])
+    return None
+
+
+def _section(title: str, level: int, line: int, content: Sequence[tuple[int, str]]) -> Section:
+    items: list[Item] = []
+    paragraphs: list[tuple[str, int]] = []
+    heads: list[tuple[int, str]] = []  # bullets that end in a colon lead those indented under them
+    for kind, text, indent, lead, number in _blocks(content):
+        if kind == "item":
+            heads = [head for head in heads if head[0] < indent]
+            items.append(_item(text, indent, number, heads[-1][1] if heads else lead))
+            if text.rstrip("*_ ").endswith(":"):
+                heads.append((indent, items[-1].text.rstrip(":")))
+        elif text:
+            paragraphs.append((plain_text(text), number))
+    return Section(title=title, level=level, line=line, items=tuple(items), paragraphs=tuple(paragraphs))
+
+
+def _blocks(content: Sequence[tuple[int, str]]) -> Iterator[tuple[str, str, int, str, int]]:
+    """Bullets and paragraphs, their continuation lines joined: kind, text, indentation, lead, line."""
+    kind, held, indent, start, lead = "", [], 0, 0, ""  # type: str, list[str], int, int, str
+    for number, text in content:
+        bullet = _BULLET.match(text)
+        stripped = text.strip()
+        is_continuation = bullet is None and stripped and held and (kind == "paragraph" or text[:1].isspace())
+        if is_continuation and not _LABEL.match(stripped):
+            held.append(stripped)
+            continue
+        if held:
+            yield kind, " ".join(held), indent, lead, start
+        kind, held, start = "", [], number
+        if bullet is not None:
+            kind, held, indent = "item", [bullet[2].strip()], len(bullet[1].expandtabs(4))
+        elif stripped:
+            label = _LABEL.match(stripped)
+            lead = plain_text(label["bold"] or label["plain"]).rstrip(":") if label else ""
+            kind, held = "paragraph", [stripped]
+    if held:
+        yield kind, " ".join(held), indent, lead, start
+
+
+def _item(text: str, indent: int, line: int, lead: str) -> Item:
+    bold = re.match(r"(?:\*\*|__)(.+?)(?:\*\*|__)\s*(?:\([^)]*\)\s*)?(.*)$", text)
+    if bold is not None:
+        label, rest = bold[1], bold[2]
+    else:
+        head, colon, tail = text.partition(": ")
+        label, rest = (head, tail) if colon and len(head) <= 60 else ("", text)
+    return Item(
+        text=plain_text(text),
+        label=plain_text(label).rstrip(": ") or None,
+        rest=plain_text(rest).lstrip(":-–— "),
+        indent=indent,
+        line=line,
+        lead=lead,
+    )
+
+
+def _fenced_lines(lines: Sequence[str]) -> frozenset[int]:
+    """The indices of the lines of code blocks, fences included."""
+    opened: list[tuple[int, str]] = []
+    hidden: set[int] = set()
+    for index, line in enumerate(lines):
+        fence = _FENCE.match(line)
+        if fence is None:
+            continue
+        mark, info = fence[1], fence[2].strip()
+        if not info and (partner := _partner(opened, mark)) is not None:
+            start, _ = opened[partner]
+            del opened[partner:]
+            hidden.update(range(start, index + 1))
+        else:
+            opened = [*opened[-_MAX_NESTING:], (index, mark)]
+    return frozenset(hidden)
+
+
+def _partner(opened: Sequence[tuple[int, str]], mark: str) -> int | None:
+    """The innermost open fence that `mark` closes: of the same character and at most as long."""
+    for position in range(len(opened) - 1, -1, -1):
+        if mark[0] == opened[position][1][0] and len(mark) >= len(opened[position][1]):
+            return position
+    return None

@@ -1,0 +1,176 @@
+"""Every error that this package raises on purpose.
+
+    DispatcherError                 anything below; has a hint for the user and an exit code
+    ├── UsageError            2     the call itself is wrong: an option, a name, a task
+    │   ├── ConfigError       2     config.yaml, an environment variable or a flag holds a wrong value
+    │   ├── UnknownAgentError 2     an agent was named that is not in the registry
+    │   ├── VariableError     2     a prompt has placeholders that nobody defined
+    │   └── AttachmentError   2     a file given with the task can't be read or sent
+    ├── AgentFileError        3     agent files leave nothing to work with
+    └── LLMError              5     the model's service did not give a complete answer
+        ├── OfflineError            no credential, and config wants an error instead of a preview
+        ├── CredentialError         the service refused the key
+        ├── UnknownModelError       the service has no model of that name
+        ├── PromptTooLongError      the prompt is larger than the model's window
+        ├── RequestError            the service refused the request for another reason
+        ├── RateLimitError          too many requests, after the retries
+        ├── OverloadedError         the service has no capacity, after the retries
+        ├── ServiceError            the service failed, after the retries
+        ├── ResponseTimeoutError    no answer in time
+        ├── NetworkError            the service could not be reached
+        └── BrokenStreamError       the answer stopped in the middle; what came is kept in `partial`
+
+Abstaining, "no agent fits" and a lenient parse are results, not errors.
+This module imports nothing of the package.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AgentFileError",
+    "AttachmentError",
+    "BrokenStreamError",
+    "ConfigError",
+    "CredentialError",
+    "DispatcherError",
+    "LLMError",
+    "NetworkError",
+    "OfflineError",
+    "OverloadedError",
+    "PromptTooLongError",
+    "RateLimitError",
+    "RequestError",
+    "ResponseTimeoutError",
+    "ServiceError",
+    "UnknownAgentError",
+    "UnknownModelError",
+    "UsageError",
+    "VariableError",
+]
+
+
+class DispatcherError(Exception):
+    """The root of the tree.
+
+    Parameters
+    ----------
+    message: what went wrong, in one or a few lines, naming the file and line where there is one.
+    hint: what the user can do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(DispatcherError):
+    """The call itself is wrong."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A setting holds a wrong value."""
+
+
+class UnknownAgentError(UsageError):
+    """An agent was named that is not in the registry; `suggestions` are the nearest names."""
+
+    def __init__(self, message: str, *, hint: str | None = None, suggestions: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.suggestions = suggestions
+
+
+class VariableError(UsageError):
+    """A prompt has placeholders that nobody defined; `names` are theirs."""
+
+    def __init__(self, message: str, *, hint: str | None = None, names: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.names = names
+
+
+class AttachmentError(UsageError):
+    """A file given with the task can't be read or sent."""
+
+
+class AgentFileError(DispatcherError):
+    """Agent files leave nothing to work with."""
+
+    exit_code = 3
+
+
+class LLMError(DispatcherError):
+    """The model's service did not give a complete answer.
+
+    `request_id` is the service's own name for the request, to be quoted to its support.
+    """
+
+    exit_code = 5
+
+    def __init__(self, message: str, *, hint: str | None = None, request_id: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.request_id = request_id
+
+
+class OfflineError(LLMError):
+    """No credential, and config wants an error instead of a preview."""
+
+
+class CredentialError(LLMError):
+    """The service refused the key."""
+
+
+class UnknownModelError(LLMError):
+    """The service has no model of that name."""
+
+
+class PromptTooLongError(LLMError):
+    """The prompt is larger than the model's window."""
+
+
+class RequestError(LLMError):
+    """The service refused the request for another reason."""
+
+
+class RateLimitError(LLMError):
+    """Too many requests, after the retries; `retry_after` is the wait in seconds that the service asked for."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, request_id=request_id)
+        self.retry_after = retry_after
+
+
+class OverloadedError(LLMError):
+    """The service has no capacity, after the retries."""
+
+
+class ServiceError(LLMError):
+    """The service failed, after the retries."""
+
+
+class ResponseTimeoutError(LLMError):
+    """No answer in time."""
+
+
+class NetworkError(LLMError):
+    """The service could not be reached."""
+
+
+class BrokenStreamError(LLMError):
+    """The answer stopped in the middle; `partial` is the text that had come."""
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, request_id: str | None = None, partial: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint, request_id=request_id)
+        self.partial = partial
