@@ -18,7 +18,7 @@ from frontmatter.default_handlers import YAMLHandler
 from dispatcher.agent import Severity
 from dispatcher.agentfile.finding import Finding, warning
 from dispatcher.agentfile.lenient import LEAKED_KEYS, header_length, parse_leniently
-from dispatcher.agentfile.strict import FrontMatter, UnsafeYaml, parse_strictly
+from dispatcher.agentfile.strict import FrontMatter, UnsafeYamlError, parse_strictly
 
 __all__ = ["Envelope", "open_envelope"]
 
@@ -63,7 +63,7 @@ def _closed(text: str, header_start: int, closing: tuple[int, int], line: int) -
     body_line = _line_of(text, closing[1])
     try:
         front_matter = parse_strictly(header, first_line=line)
-    except UnsafeYaml as problem:
+    except UnsafeYamlError as problem:
         return _leniently(text, header_start, closing, line, _unsafe_finding(problem))
     except yaml.YAMLError as problem:
         return _leniently(text, header_start, closing, line, _yaml_finding(problem, header, line))
@@ -186,7 +186,7 @@ def _yaml_finding(problem: yaml.YAMLError, header: str, line: int) -> Finding:
     )
 
 
-def _unsafe_finding(problem: UnsafeYaml) -> Finding:
+def _unsafe_finding(problem: UnsafeYamlError) -> Finding:
     return warning(
         "unsafe-yaml",
         f"the front matter was read line by line: {problem}",

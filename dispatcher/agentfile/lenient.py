@@ -114,7 +114,7 @@ def _value_of(key: str, piece: str) -> Any:
 
 
 def _text_of(piece: str) -> str:
-    """The text of a piece that is no YAML: less its key, a block indicator, the quotes around it and its indentation."""
+    """The text of a piece that is no YAML, less its key, a block indicator, quotes around it and indentation."""
     first, _, rest = piece.partition("\n")
     first = first.split(":", 1)[1].strip()
     if re.fullmatch(r"[|>][+-]?\d*", first):

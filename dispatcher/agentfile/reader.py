@@ -35,7 +35,7 @@ class ReadResult:
     passed_over: str | None = None
 
 
-class _Unreadable(Exception):
+class _UnreadableError(Exception):
     """A file whose text can't be had; carries the finding."""
 
     def __init__(self, finding: Finding) -> None:
@@ -61,7 +61,7 @@ def read_agent_file(
     try:
         content = _load(path, max_bytes)
         text, findings = _decode(content)
-    except _Unreadable as problem:
+    except _UnreadableError as problem:
         return ReadResult(diagnostics=(_diagnostic(problem.finding, path),))
     result = read_agent_text(text, source=source, digest=hashlib.sha256(content).hexdigest())
     if not result.agents:
@@ -106,12 +106,12 @@ def _load(path: Path, max_bytes: int) -> bytes:
     try:
         size = path.stat().st_size
         if size > max_bytes:
-            raise _Unreadable(_too_large(size, max_bytes))
+            raise _UnreadableError(_too_large(size, max_bytes))
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
     except OSError as problem:
         reason = problem.strerror or str(problem)
-        raise _Unreadable(
+        raise _UnreadableError(
             error(
                 "unreadable",
                 f"the file can't be read: {reason}",
@@ -119,7 +119,7 @@ def _load(path: Path, max_bytes: int) -> bytes:
             )
         ) from None
     if len(content) > max_bytes:
-        raise _Unreadable(_too_large(len(content), max_bytes))
+        raise _UnreadableError(_too_large(len(content), max_bytes))
     return content
 
 
@@ -137,7 +137,7 @@ def _decode(content: bytes) -> tuple[str, tuple[Finding, ...]]:
             )
         )
     if (position := content.find(b"\0")) >= 0:
-        raise _Unreadable(
+        raise _UnreadableError(
             error(
                 "binary",
                 "the file has NUL bytes: it is binary, or text in UTF-16",
@@ -168,7 +168,7 @@ def _decode_legacy(content: bytes, line: int) -> str:
     except UnicodeDecodeError:
         text = "\0"
     if any(character < " " and character not in _ALLOWED_CONTROLS for character in text):
-        raise _Unreadable(
+        raise _UnreadableError(
             error(
                 "not-utf-8",
                 "the file is neither UTF-8 nor any other text that can be told",

@@ -25,7 +25,7 @@ _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """A bullet: its text without markup, its label (what stands in bold before a colon), and the line above the list."""
+    """A bullet: its text without markup, its label (in bold, or before a colon), and the line above the list."""
 
     text: str
     label: str | None

@@ -1,7 +1,7 @@
 """Front matter that is valid YAML, read without surprises.
 
-YAML's own habits hurt here: `no` as a key becomes False, a version 1.10 becomes 1.1, of two equal keys one vanishes, and
-an alias can stand for a million nodes. So the node graph is built by the C parser and the values are made from it here.
+YAML's own habits hurt here: `no` as a key becomes False, a version 1.10 becomes 1.1, of two equal keys one vanishes,
+and an alias can stand for a million nodes. So the C parser builds the node graph, and the values are made here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["FrontMatter", "UnsafeYaml", "parse_strictly"]
+__all__ = ["FrontMatter", "UnsafeYamlError", "parse_strictly"]
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_NODES = 20_000
@@ -20,7 +20,7 @@ _MAX_DEPTH = 40
 _PLAIN_TAGS = "tag:yaml.org,2002:"
 
 
-class UnsafeYaml(yaml.YAMLError):
+class UnsafeYamlError(yaml.YAMLError):
     """YAML that an agent file has no use for and that could do harm."""
 
     def __init__(self, message: str, line: int) -> None:
@@ -47,12 +47,12 @@ class FrontMatter:
 def parse_strictly(header: str, *, first_line: int) -> FrontMatter | None:
     """The front matter of `header`, whose first line is line `first_line` of its file; None where it is no mapping.
 
-    Raises yaml.YAMLError for text that is not YAML, and UnsafeYaml for tags, exploding aliases or deep nesting.
+    Raises yaml.YAMLError for text that is not YAML, and UnsafeYamlError for tags, exploding aliases or deep nesting.
     """
     try:
         root = yaml.compose(header, Loader=_Loader)
     except RecursionError:
-        raise UnsafeYaml("it is nested too deeply", first_line) from None
+        raise UnsafeYamlError("it is nested too deeply", first_line) from None
     except ValueError as problem:  # the C parser's word for characters that YAML forbids
         raise yaml.YAMLError(str(problem)) from None
     if not isinstance(root, yaml.MappingNode):
@@ -98,17 +98,17 @@ class _Builder:
 
     def key(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):
-            raise UnsafeYaml("a key is not plain text", self.line(node))
+            raise UnsafeYamlError("a key is not plain text", self.line(node))
         return str(node.value)
 
     def value(self, node: yaml.Node, depth: int = 0) -> Any:
         self._count += 1
         if self._count > _MAX_NODES:
-            raise UnsafeYaml("its aliases stand for too many values", self.line(node))
+            raise UnsafeYamlError("its aliases stand for too many values", self.line(node))
         if depth > _MAX_DEPTH:
-            raise UnsafeYaml("it is nested too deeply", self.line(node))
+            raise UnsafeYamlError("it is nested too deeply", self.line(node))
         if not node.tag.startswith(_PLAIN_TAGS) or node.tag.startswith(f"{_PLAIN_TAGS}python"):
-            raise UnsafeYaml(f"the tag {node.tag} is not allowed", self.line(node))
+            raise UnsafeYamlError(f"the tag {node.tag} is not allowed", self.line(node))
         if isinstance(node, yaml.MappingNode):
             return {self.key(key): self.value(value, depth + 1) for key, value in node.value}
         if isinstance(node, yaml.SequenceNode):

@@ -43,10 +43,12 @@ _CUE = re.compile(
     (?:^|\b(?:this\ (?:agent|one)|it|agent)\ (?:should|must|can|is\ to)\ be\ )
     (?:\*\*)?
     (?:
-        (?:proactively\ )?(?:must\ be\ )?(?:use|used|invoke|invoked|activate|activated|activates|call|called|delegate|choose|select|engage|spawn)
-            (?:\ (?:this|it|me|him|her|them))?(?:\ (?:agent|expert|subagent))?(?:\*\*)?(?:\ proactively|\ immediately|\ automatically)?
-            (?:\*\*)?\ ?(?:when(?:ever)?|for|if|to|after|before|on|as|during|while|:)\b
-      | (?:auto-?)?(?:triggers?|activates?|activate)\ (?:on|when|for|with|by)\b
+        (?:proactively\ )?(?:must\ be\ )?
+        (?:used?|invoked?|activate[ds]?|called|call|delegate|choose|select|engage|spawn)
+        (?:\ (?:this|it|me|him|her|them))?(?:\ (?:agent|expert|subagent))?(?:\*\*)?
+        (?:\ proactively|\ immediately|\ automatically)?(?:\*\*)?\ ?
+        (?:when(?:ever)?|for|if|to|after|before|on|as|during|while|:)\b
+      | (?:auto-?)?(?:triggers?|activates?)\ (?:on|when|for|with|by)\b
       | (?:trigger|activation)\ (?:phrases?|keywords?|words?)\ ?:
       | keywords?\ ?:
       | (?:ideal|perfect|best|great|good|suited|suitable|designed)\ (?:used\ )?for\b
@@ -55,7 +57,7 @@ _CUE = re.compile(
 )
 _LIST_START = re.compile(r"\s[-–—]\s|:\s|\b(?:including|such as|e\.g\.,?|like)\b:?\s", re.IGNORECASE)
 _NEED = re.compile(
-    r"(?:(?:you|the user|users|a user|someone) (?:need|needs|want|wants|ask|asks|have|has)(?: help with| to| for)?|there (?:is|are)) ",
+    r"(?:(?:you|(?:the |a )?users?) (?:needs?|wants?|asks?|have|has)(?: help with| to| for)?|there (?:is|are)) ",
     re.IGNORECASE,
 )
 _TOPIC_BREAK = re.compile(r"[,;]\s*(?:(?:or|and)\s+)?|\s+(?:or|and)\s+(?=[^,;]*$)|\s+or\s+|\n+")

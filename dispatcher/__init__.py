@@ -1,0 +1,173 @@
+"""agent-dispatcher: routes a task to the right one of your Markdown agents, says why and how sure, and runs it.
+
+    from dispatcher import Dispatcher
+
+    dispatcher = Dispatcher.from_config()
+    decision = dispatcher.route("design a user API")
+    print(decision.agent.name, decision.reason)
+    print(dispatcher.dispatch("design a user API").text)
+
+The public names are those of `__all__`; each is imported when it is first used, so that importing this costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from dispatcher.version import __version__
+
+if TYPE_CHECKING:
+    from dispatcher.agent import (
+        Agent,
+        Capability,
+        Collaborator,
+        Diagnostic,
+        Example,
+        Severity,
+        Source,
+        ToolPolicy,
+        Trigger,
+    )
+    from dispatcher.agentfile import ReadResult, read_agent_file
+    from dispatcher.errors import (
+        AgentFileError,
+        AttachmentError,
+        ConfigError,
+        DispatcherError,
+        LLMError,
+        UnknownAgentError,
+        UsageError,
+        VariableError,
+    )
+    from dispatcher.llm import AnthropicClient, Completion, LLMClient, Message, OfflineClient, Request, TextDelta, Usage
+    from dispatcher.registry import Registry
+    from dispatcher.routing import Candidate, Decision, Evidence, How, Outcome, Router
+    from dispatcher.runtime import (
+        Attachment,
+        DecisionMade,
+        Dispatcher,
+        Event,
+        Plan,
+        Reply,
+        RunOptions,
+        Stopped,
+        load_attachment,
+    )
+    from dispatcher.settings import Rule, Settings, load_settings
+
+_PLACES = {
+    "dispatcher.agent": (
+        "Agent",
+        "Capability",
+        "Collaborator",
+        "Diagnostic",
+        "Example",
+        "Severity",
+        "Source",
+        "ToolPolicy",
+        "Trigger",
+    ),
+    "dispatcher.agentfile": ("ReadResult", "read_agent_file"),
+    "dispatcher.errors": (
+        "AgentFileError",
+        "AttachmentError",
+        "ConfigError",
+        "DispatcherError",
+        "LLMError",
+        "UnknownAgentError",
+        "UsageError",
+        "VariableError",
+    ),
+    "dispatcher.llm": (
+        "AnthropicClient",
+        "Completion",
+        "LLMClient",
+        "Message",
+        "OfflineClient",
+        "Request",
+        "TextDelta",
+        "Usage",
+    ),
+    "dispatcher.registry": ("Registry",),
+    "dispatcher.routing": ("Candidate", "Decision", "Evidence", "How", "Outcome", "Router"),
+    "dispatcher.runtime": (
+        "Attachment",
+        "DecisionMade",
+        "Dispatcher",
+        "Event",
+        "Plan",
+        "Reply",
+        "RunOptions",
+        "Stopped",
+        "load_attachment",
+    ),
+    "dispatcher.settings": ("Rule", "Settings", "load_settings"),
+}
+_PLACE_OF = {name: module for module, names in _PLACES.items() for name in names}
+
+__all__ = [
+    "Agent",
+    "AgentFileError",
+    "AnthropicClient",
+    "Attachment",
+    "AttachmentError",
+    "Candidate",
+    "Capability",
+    "Collaborator",
+    "Completion",
+    "ConfigError",
+    "Decision",
+    "DecisionMade",
+    "Diagnostic",
+    "Dispatcher",
+    "DispatcherError",
+    "Event",
+    "Evidence",
+    "Example",
+    "How",
+    "LLMClient",
+    "LLMError",
+    "Message",
+    "OfflineClient",
+    "Outcome",
+    "Plan",
+    "ReadResult",
+    "Registry",
+    "Reply",
+    "Request",
+    "Router",
+    "Rule",
+    "RunOptions",
+    "Settings",
+    "Severity",
+    "Source",
+    "Stopped",
+    "TextDelta",
+    "ToolPolicy",
+    "Trigger",
+    "UnknownAgentError",
+    "Usage",
+    "UsageError",
+    "VariableError",
+    "__version__",
+    "load_attachment",
+    "load_settings",
+    "read_agent_file",
+]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    module = _PLACE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

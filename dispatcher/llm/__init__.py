@@ -1,0 +1,35 @@
+"""The LLM layer: a client protocol, the client for the Messages API, one that sends nothing; model names and prices.
+
+Knows nothing of agents or routing.
+"""
+
+from dispatcher.llm.anthropic_client import (
+    STANDARD_BASE_URL,
+    AnthropicClient,
+    base_url_of,
+    has_credential,
+    request_body,
+)
+from dispatcher.llm.client import COMPLETE_STOPS, NOT_SENT, Completion, LLMClient, Message, Request, TextDelta, Usage
+from dispatcher.llm.models import ModelChoice, choose_model, cost_of
+from dispatcher.llm.offline import OfflineClient
+
+__all__ = [
+    "COMPLETE_STOPS",
+    "NOT_SENT",
+    "STANDARD_BASE_URL",
+    "AnthropicClient",
+    "Completion",
+    "LLMClient",
+    "Message",
+    "ModelChoice",
+    "OfflineClient",
+    "Request",
+    "TextDelta",
+    "Usage",
+    "base_url_of",
+    "choose_model",
+    "cost_of",
+    "has_credential",
+    "request_body",
+]

@@ -1,0 +1,265 @@
+"""The client for the Messages API, on the vendor's SDK: any service that speaks it, any credential that the SDK takes.
+
+One assembler turns raw events into pieces of text and a completion; the four methods only differ in how they wait.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dispatcher.errors import CredentialError, LLMError
+from dispatcher.llm.client import Completion, Request, TextDelta, Usage
+from dispatcher.llm.failures import broken_stream, translate
+from dispatcher.settings import LLMSettings
+
+if TYPE_CHECKING:
+    import anthropic
+
+__all__ = ["STANDARD_BASE_URL", "AnthropicClient", "has_credential", "request_body"]
+
+STANDARD_BASE_URL = "https://api.anthropic.com"
+_KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
+_SIGNS_OF_A_PROFILE = ("ANTHROPIC_PROFILE", "ANTHROPIC_CONFIG_DIR", "ANTHROPIC_FEDERATION_RULE_ID")
+_AUTHORIZATION = re.compile(r"(?im)^\s*(authorization|x-api-key)\s*:")
+_CONNECT_SECONDS = 10.0
+
+
+def request_body(request: Request) -> dict[str, Any]:
+    """A request as it is sent, less what only says how (streaming)."""
+    body: dict[str, Any] = {
+        "model": request.model,
+        "max_tokens": request.max_tokens,
+        # The prompt of an agent is the same for all its tasks, so the service is asked to keep it.
+        "system": [{"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}],
+        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+    }
+    if request.effort is not None:
+        body["output_config"] = {"effort": request.effort}
+    return body
+
+
+def base_url_of(settings: LLMSettings, environment: Mapping[str, str]) -> str:
+    return (settings.base_url or environment.get("ANTHROPIC_BASE_URL") or STANDARD_BASE_URL).rstrip("/")
+
+
+def has_credential(settings: LLMSettings, environment: Mapping[str, str] | None = None) -> bool:
+    """Whether the SDK would find a credential of any kind: a key, a token, a profile, a federation.
+
+    The SDK is only asked, which takes a second, where there is a sign of a profile. Raises CredentialError for a
+    profile that is there and can't be used.
+    """
+    environment = os.environ if environment is None else environment
+    if settings.api_key_env and environment.get(settings.api_key_env):
+        return True
+    if any(environment.get(name) for name in _KEY_VARIABLES):
+        return True
+    if _AUTHORIZATION.search(environment.get("ANTHROPIC_CUSTOM_HEADERS", "")):
+        return True
+    if not any(environment.get(name) for name in _SIGNS_OF_A_PROFILE) and not _profile_folder(environment).is_dir():
+        return False
+    import anthropic
+
+    try:
+        with anthropic.Anthropic() as client:
+            return bool(client.api_key or client.auth_token or client.credentials)
+    except anthropic.AnthropicError as problem:
+        raise CredentialError(f"the credential can't be used: {problem}", hint="check the profile") from None
+
+
+class AnthropicClient:
+    """A client of the Messages API.
+
+    Parameters
+    ----------
+    settings: base_url, api_key_env, timeout (seconds) and max_retries count.
+    environment: where the variable that `api_key_env` names is looked up; the process's if not given.
+    """
+
+    def __init__(self, settings: LLMSettings | None = None, *, environment: Mapping[str, str] | None = None) -> None:
+        self._settings = settings or LLMSettings()
+        self._environment = os.environ if environment is None else environment
+
+    def complete(self, request: Request) -> Completion:
+        try:
+            message = self._sync.messages.create(**request_body(request), timeout=self._timeout)
+        except Exception as problem:
+            raise self._translated(problem, request) from problem
+        return _completion_of(message)
+
+    def stream(self, request: Request) -> Iterator[TextDelta | Completion]:
+        assembler = _Assembler(request)
+        try:
+            with self._sync.messages.create(**request_body(request), stream=True, timeout=self._timeout) as events:
+                assembler.request_id = events.response.headers.get("request-id")
+                for event in events:
+                    if (delta := assembler.feed(event)) is not None:
+                        yield delta
+        except Exception as problem:
+            raise assembler.failure(self._translated(problem, request)) from problem
+        yield assembler.completion()
+
+    async def acomplete(self, request: Request) -> Completion:
+        try:
+            message = await self._async.messages.create(**request_body(request), timeout=self._timeout)
+        except Exception as problem:
+            raise self._translated(problem, request) from problem
+        return _completion_of(message)
+
+    async def astream(self, request: Request) -> AsyncIterator[TextDelta | Completion]:
+        assembler = _Assembler(request)
+        try:
+            opened = await self._async.messages.create(**request_body(request), stream=True, timeout=self._timeout)
+            async with opened as events:
+                assembler.request_id = events.response.headers.get("request-id")
+                async for event in events:
+                    if (delta := assembler.feed(event)) is not None:
+                        yield delta
+        except Exception as problem:
+            raise assembler.failure(self._translated(problem, request)) from problem
+        yield assembler.completion()
+
+    def close(self) -> None:
+        """Closes the connections that were kept open for further requests."""
+        if "_sync" in self.__dict__:
+            self._sync.close()
+
+    async def aclose(self) -> None:
+        """The same for the asynchronous ones."""
+        if "_async" in self.__dict__:
+            await self._async.close()
+
+    @functools.cached_property
+    def _sync(self) -> anthropic.Anthropic:
+        import anthropic
+
+        return anthropic.Anthropic(**self._options)
+
+    @functools.cached_property
+    def _async(self) -> anthropic.AsyncAnthropic:
+        import anthropic
+
+        return anthropic.AsyncAnthropic(**self._options)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        import anthropic
+
+        options: dict[str, Any] = {"max_retries": self._settings.max_retries}
+        if self._settings.base_url:
+            options["base_url"] = self._settings.base_url
+        if self._key is not None:
+            options["api_key"] = self._key
+        elif self._base_url != STANDARD_BASE_URL and not has_credential(self._settings, self._environment):
+            # A model server on the own machine needs no key; the SDK insists on being told so.
+            options["default_headers"] = {"Authorization": anthropic.Omit()}
+        return options
+
+    @property
+    def _key(self) -> str | None:
+        name = self._settings.api_key_env
+        if not name:
+            return None
+        if not self._environment.get(name) and self._base_url == STANDARD_BASE_URL:
+            raise CredentialError(f"llm.api_key_env names {name}, which is not set", hint=f"set {name} to your key")
+        return self._environment.get(name) or None
+
+    @property
+    def _base_url(self) -> str:
+        return base_url_of(self._settings, self._environment)
+
+    @property
+    def _timeout(self) -> Any:
+        import anthropic
+
+        return anthropic.Timeout(self._settings.timeout, connect=min(self._settings.timeout, _CONNECT_SECONDS))
+
+    def _translated(self, problem: Exception, request: Request) -> LLMError:
+        names = (*_KEY_VARIABLES, self._settings.api_key_env or "")
+        secrets = [self._environment[name] for name in names if self._environment.get(name)]
+        return translate(problem, model=request.model, base_url=_without_password(self._base_url), secrets=secrets)
+
+
+class _Assembler:
+    """Raw events in, pieces of text out; knows whether the end came."""
+
+    def __init__(self, request: Request) -> None:
+        self.request_id: str | None = None
+        self._model = request.model
+        self._parts: list[str] = []
+        self._usage = Usage()
+        self._stop_reason: str | None = None
+        self._is_finished = False
+
+    def feed(self, event: Any) -> TextDelta | None:
+        if event.type == "message_start":
+            self._model = event.message.model or self._model
+            self._usage = _usage_of(event.message.usage)
+        elif event.type == "content_block_delta" and event.delta.type == "text_delta":
+            self._parts.append(event.delta.text)
+            return TextDelta(text=event.delta.text)
+        elif event.type == "message_delta":
+            self._stop_reason = event.delta.stop_reason or self._stop_reason
+            self._usage = _usage_of(event.usage, self._usage)
+        elif event.type == "message_stop":
+            self._is_finished = True
+        return None
+
+    def failure(self, cause: LLMError) -> LLMError:
+        """The error to raise: that of a broken stream once anything has come."""
+        return broken_stream(cause, "".join(self._parts), self.request_id) if self._parts else cause
+
+    def completion(self) -> Completion:
+        if not self._is_finished:
+            raise broken_stream(None, "".join(self._parts), self.request_id)
+        return Completion(
+            text="".join(self._parts),
+            model=self._model,
+            stop_reason=self._stop_reason or "end_turn",
+            usage=self._usage,
+            request_id=self.request_id,
+        )
+
+
+def _completion_of(message: Any) -> Completion:
+    return Completion(
+        text="".join(block.text for block in message.content if block.type == "text"),
+        model=message.model,
+        stop_reason=message.stop_reason or "end_turn",
+        usage=_usage_of(message.usage),
+        request_id=getattr(message, "_request_id", None),
+    )
+
+
+def _usage_of(reported: Any, before: Usage | None = None) -> Usage:
+    """The usage that the service reports; what a later report leaves out stands as before."""
+    before = before or Usage()
+
+    def count(name: str, otherwise: int) -> int:
+        value = getattr(reported, name, None)
+        return otherwise if value is None else int(value)
+
+    return Usage(
+        input_tokens=count("input_tokens", before.input_tokens),
+        output_tokens=count("output_tokens", before.output_tokens),
+        cache_write_tokens=count("cache_creation_input_tokens", before.cache_write_tokens),
+        cache_read_tokens=count("cache_read_input_tokens", before.cache_read_tokens),
+    )
+
+
+def _profile_folder(environment: Mapping[str, str]) -> Path:
+    """Where the SDK keeps profiles; only to tell whether it is worth asking."""
+    if environment.get("ANTHROPIC_CONFIG_DIR"):
+        return Path(environment["ANTHROPIC_CONFIG_DIR"])
+    if sys.platform == "win32":
+        return Path(environment.get("APPDATA", "")) / "Anthropic"
+    return Path.home() / ".config" / "anthropic"
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", url)

@@ -1,0 +1,86 @@
+"""What the rest of the package knows of a language model: a request, an answer, and a client that turns one into the
+other, at once or as a stream, synchronously or not.
+
+Any object with these four methods is a client; this layer knows nothing of routing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+__all__ = ["COMPLETE_STOPS", "NOT_SENT", "Completion", "LLMClient", "Message", "Request", "TextDelta", "Usage"]
+
+NOT_SENT = "not_sent"
+"""The stop reason of a request that no service was asked for."""
+
+COMPLETE_STOPS = frozenset({"end_turn", "stop_sequence"})
+"""The stop reasons of an answer that is whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn. `content` is text, or content blocks in the form of the Messages API."""
+
+    role: str
+    content: str | Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Everything that is sent. `model` is a name that the service knows; `max_tokens` limits the answer."""
+
+    model: str
+    system: str
+    messages: tuple[Message, ...]
+    max_tokens: int
+    effort: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens: of the prompt that were read anew, written to and read from the cache; and of the answer."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_read_tokens: int = 0
+
+    @property
+    def prompt_tokens(self) -> int:
+        return self.input_tokens + self.cache_write_tokens + self.cache_read_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextDelta:
+    """A piece of the answer, as it comes."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """An answer. `model` is the one that the service says it used; `stop_reason` is the Messages API's word."""
+
+    text: str
+    model: str
+    stop_reason: str
+    usage: Usage = field(default_factory=Usage)
+    request_id: str | None = None
+
+
+@runtime_checkable
+class LLMClient(Protocol):
+    """A model's service.
+
+    A stream yields pieces of text and, last, the Completion. All four methods raise errors of the LLMError branch.
+    """
+
+    def complete(self, request: Request) -> Completion: ...
+
+    def stream(self, request: Request) -> Iterator[TextDelta | Completion]: ...
+
+    async def acomplete(self, request: Request) -> Completion: ...
+
+    def astream(self, request: Request) -> AsyncIterator[TextDelta | Completion]: ...

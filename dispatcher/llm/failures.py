@@ -1,0 +1,127 @@
+"""What went wrong at the model's service, in this package's errors: one clear line, the request id, what to do.
+
+Never shows a key: whatever the service or a library says is searched for it first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from dispatcher.errors import (
+    BrokenStreamError,
+    CredentialError,
+    LLMError,
+    NetworkError,
+    OverloadedError,
+    PromptTooLongError,
+    RateLimitError,
+    RequestError,
+    ResponseTimeoutError,
+    ServiceError,
+    UnknownModelError,
+)
+
+__all__ = ["broken_stream", "redact", "translate"]
+
+_TOO_LONG = re.compile(
+    r"too (long|large|many tokens)|context (window|length)|exceeds? .*(tokens|maximum)", re.IGNORECASE
+)
+_KEY_LIKE = re.compile(r"\bsk-[A-Za-z0-9_-]{8,}")
+
+
+def translate(problem: Exception, *, model: str, base_url: str, secrets: Iterable[str] = ()) -> LLMError:
+    """The error for an exception of the SDK or of the HTTP library below it."""
+    import anthropic
+
+    if isinstance(problem, LLMError):
+        return problem
+    if isinstance(problem, anthropic.APIStatusError):
+        return _status_error(problem, model, secrets)
+    if isinstance(problem, anthropic.APITimeoutError) or "Timeout" in type(problem).__name__:
+        return ResponseTimeoutError(
+            f"no answer from {base_url} in time", hint="try again, or raise llm.timeout in config.yaml"
+        )
+    reason = redact(_innermost(problem), secrets)
+    if isinstance(problem, anthropic.CredentialsError):
+        return CredentialError(f"the credential can't be used: {reason}", hint="check the profile or the token file")
+    return NetworkError(f"{base_url} can't be reached: {reason}", hint="check the network, a proxy and llm.base_url")
+
+
+def broken_stream(cause: LLMError | None, partial: str, request_id: str | None) -> BrokenStreamError:
+    """The error for an answer that stopped in the middle."""
+    reason = f": {cause.message}" if cause is not None else ": the connection was closed before the end"
+    return BrokenStreamError(
+        f"the answer broke off after {len(partial):,} characters{reason}",
+        hint="what came is kept; try again for the whole",
+        request_id=request_id or (cause.request_id if cause is not None else None),
+        partial=partial,
+    )
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """A text without the secrets, and without anything that looks like a key."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "[key]")
+    return _KEY_LIKE.sub("[key]", text)
+
+
+def _status_error(problem: Any, model: str, secrets: Iterable[str]) -> LLMError:
+    status = int(problem.status_code)
+    said = redact(str(problem.api_message or problem.message), secrets)
+    kind = str(problem.type or "")
+    known: dict[str, Any] = {"request_id": problem.request_id}
+    if status in (401, 403) or kind in ("authentication_error", "permission_error"):
+        return CredentialError(
+            f"the service refused the key (HTTP {status}): {said}",
+            hint="check ANTHROPIC_API_KEY, or the variable that llm.api_key_env names",
+            **known,
+        )
+    if status == 404:
+        return UnknownModelError(
+            f'the service does not have the model "{model}" (HTTP 404): {said}',
+            hint="name another with --model, in the agent's file or in llm.model",
+            **known,
+        )
+    if status == 413 or (status == 400 and _TOO_LONG.search(said)):
+        return PromptTooLongError(
+            f'the prompt is too long for "{model}" (HTTP {status}): {said}',
+            hint="shorten the task or the files given with it",
+            **known,
+        )
+    if status == 429 or kind == "rate_limit_error":
+        wait = _retry_after(problem)
+        when = f"in {wait:g} seconds" if wait is not None else "in a while"
+        return RateLimitError(
+            f"too many requests (HTTP 429), also after the retries: {said}",
+            hint=f"try again {when}",
+            retry_after=wait,
+            **known,
+        )
+    if status == 529 or kind == "overloaded_error":
+        return OverloadedError(
+            f"the service is overloaded (HTTP {status}), also after the retries: {said}",
+            hint="try again in a while, or name another model with --model",
+            **known,
+        )
+    if status >= 500 or kind == "api_error":
+        return ServiceError(
+            f"the service failed (HTTP {status}), also after the retries: {said}", hint="try again in a while", **known
+        )
+    return RequestError(f"the service refused the request (HTTP {status}): {said}", **known)
+
+
+def _retry_after(problem: Any) -> float | None:
+    try:
+        return float(problem.response.headers.get("retry-after", ""))
+    except ValueError:
+        return None
+
+
+def _innermost(problem: BaseException) -> str:
+    """The first cause, which says most: "Connection refused" rather than "Connection error."."""
+    while (cause := problem.__cause__ or problem.__context__) is not None:
+        problem = cause
+    return str(problem) or type(problem).__name__

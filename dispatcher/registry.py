@@ -1,0 +1,203 @@
+"""Folders → Registry: which agents there are, which were shadowed or left out, and why.
+
+Knows of files and scopes, nothing of routing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dispatcher.agent import Agent, Diagnostic, Severity, slugify
+from dispatcher.agentfile import MAX_FILE_BYTES, read_agent_file
+from dispatcher.naming import find_agent, sort_by_name
+from dispatcher.scopes import Scope, agent_files, given_scopes, usual_scopes
+from dispatcher.settings import Settings
+
+__all__ = ["PassedOver", "Registry", "Shadowed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shadowed:
+    """An agent that is hidden by one of the same name in a nearer scope."""
+
+    agent: Agent
+    by: Agent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassedOver:
+    """A file that is no agent, and why it was taken for none."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """The agents that can be used, sorted by name, and everything there is to report of how they were found.
+
+    `disabled` are names that config keeps out of routing. `scopes` are the roots that were searched, nearest first.
+    """
+
+    agents: tuple[Agent, ...] = ()
+    disabled: frozenset[str] = frozenset()
+    shadowed: tuple[Shadowed, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
+    scopes: tuple[Scope, ...] = ()
+    file_count: int = 0
+
+    @classmethod
+    def from_agents(cls, agents: Iterable[Agent], *, disabled: Iterable[str] = ()) -> Registry:
+        """A registry of agents that are at hand; of two of one name the first counts."""
+        by_name: dict[str, Agent] = {}
+        for agent in agents:
+            by_name.setdefault(agent.name, agent)
+        return cls(agents=sort_by_name(by_name.values()), disabled=frozenset(disabled))
+
+    @classmethod
+    def from_paths(
+        cls,
+        *paths: str | Path,
+        duplicates: str = "error",
+        disabled: Iterable[str] = (),
+        max_file_bytes: int = MAX_FILE_BYTES,
+    ) -> Registry:
+        """The agents of folders and files, the first path being the nearest scope.
+
+        Raises UsageError for a path that does not exist.
+        """
+        settings = Settings(duplicates=duplicates, disabled=tuple(disabled), max_file_bytes=max_file_bytes)  # type: ignore[arg-type]
+        return _load(given_scopes(paths), settings)
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings, *, folder: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> Registry:
+        """The agents that the settings name, or else those of all the usual folders that exist."""
+        folder = folder or Path.cwd()
+        environment = os.environ if environment is None else environment
+        if settings.agents:
+            scopes = given_scopes(folder / Path(path).expanduser() for path in settings.agents)
+        else:
+            scopes = usual_scopes(folder, environment)
+        return _load(scopes, settings)
+
+    @property
+    def routable(self) -> tuple[Agent, ...]:
+        """The agents that the router may choose from."""
+        off = {slugify(name) for name in self.disabled}
+        return tuple(
+            agent
+            for agent in self.agents
+            if agent.is_routable and agent.name not in self.disabled and agent.slug not in off
+        )
+
+    @property
+    def errors(self) -> tuple[Diagnostic, ...]:
+        return tuple(found for found in self.diagnostics if found.severity is Severity.ERROR)
+
+    def find(self, name: str) -> Agent:
+        """The agent of that name or slug. Raises UnknownAgentError, with the nearest names, if there is none."""
+        return find_agent(name, self.agents)
+
+
+def _load(scopes: Sequence[Scope], settings: Settings) -> Registry:
+    chosen: dict[str, Agent] = {}
+    blocked: set[str] = set()
+    shadowed: list[Shadowed] = []
+    diagnostics: list[Diagnostic] = []
+    passed_over: list[PassedOver] = []
+    file_count = 0
+    for scope in scopes:
+        files, found = agent_files(scope)
+        diagnostics.extend(found)
+        read: list[Agent] = []
+        for path in files:
+            result = read_agent_file(path, root=scope.root, scope=scope.name, max_bytes=settings.max_file_bytes)
+            file_count += 1
+            read.extend(result.agents)
+            diagnostics.extend(result.diagnostics)
+            if result.passed_over is not None:
+                passed_over.append(PassedOver(path=path, reason=result.passed_over))
+        kept, lost, conflicts = _without_duplicates(read, settings.duplicates)
+        diagnostics.extend(conflicts)
+        for agent in kept:
+            if agent.name in chosen:
+                shadowed.append(Shadowed(agent=agent, by=chosen[agent.name]))
+            elif agent.name not in blocked:
+                chosen[agent.name] = agent
+        # A name that was dropped in a near scope must not turn up as another agent from a farther one.
+        blocked |= lost
+    return Registry(
+        agents=sort_by_name(chosen.values()),
+        disabled=frozenset(settings.disabled),
+        shadowed=tuple(shadowed),
+        diagnostics=tuple(diagnostics),
+        passed_over=tuple(passed_over),
+        scopes=tuple(scopes),
+        file_count=file_count,
+    )
+
+
+def _without_duplicates(agents: Sequence[Agent], policy: str) -> tuple[list[Agent], set[str], list[Diagnostic]]:
+    """One scope's agents with each name once: those that stay, the names that were dropped, and what to report."""
+    groups: dict[str, list[Agent]] = {}
+    for agent in agents:
+        groups.setdefault(agent.name, []).append(agent)
+    kept: list[Agent] = []
+    lost: set[str] = set()
+    diagnostics: list[Diagnostic] = []
+    for name, group in groups.items():
+        if len(group) == 1:
+            kept.append(group[0])
+        elif policy == "namespace":
+            kept.extend(_namespaced(group))
+        elif policy in ("first", "last"):
+            kept.append(group[0] if policy == "first" else group[-1])
+            diagnostics.append(_conflict(name, group, Severity.WARNING, f"the {policy} one is used"))
+        else:
+            lost.add(name)
+            diagnostics.append(_conflict(name, group, Severity.ERROR, "all of them are left out"))
+    return kept, lost, diagnostics
+
+
+def _conflict(name: str, group: Sequence[Agent], severity: Severity, outcome: str) -> Diagnostic:
+    places = ", ".join(f"{agent.source.path}:{agent.line}" for agent in group)
+    return Diagnostic(
+        severity=severity,
+        code="duplicate-name",
+        message=f'{len(group)} agents are called "{name}", so {outcome}: {places}',
+        path=group[0].source.path,
+        line=group[0].line,
+        hint='rename all but one, or set "duplicates: namespace" (or first, or last) in config.yaml',
+    )
+
+
+def _namespaced(group: Sequence[Agent]) -> list[Agent]:
+    """Agents of one name as folder/name; where folders agree, folder/file-stem; where those agree too, by path."""
+    for rename in (_by_folder, _by_stem, _by_path):
+        names = [rename(agent) for agent in group]
+        if len(set(names)) == len(names):
+            break
+    return [dataclasses.replace(agent, name=name) for agent, name in zip(group, names, strict=True)]
+
+
+def _by_folder(agent: Agent) -> str:
+    return f"{_folder(agent)}/{agent.name}"
+
+
+def _by_stem(agent: Agent) -> str:
+    return f"{_folder(agent)}/{agent.source.path.stem}"
+
+
+def _by_path(agent: Agent) -> str:
+    return agent.source.path.resolve().with_suffix("").relative_to(agent.source.root.resolve().parent).as_posix()
+
+
+def _folder(agent: Agent) -> str:
+    return agent.source.path.resolve().parent.name

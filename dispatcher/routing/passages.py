@@ -1,0 +1,38 @@
+"""The passages of an agent that routing reads, by field, each with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dispatcher.agent import Agent, Passage
+from dispatcher.agentfile.placeholders import drop_placeholders
+
+__all__ = ["FIELDS", "passages"]
+
+FIELDS = ("name", "description", "trigger", "example", "capability", "body", "exclusion")
+
+
+def passages(agent: Agent) -> Iterator[Passage]:
+    """Every passage that says what an agent is for, or is not for; placeholders say nothing and are dropped."""
+    for passage in _passages(agent):
+        if (text := drop_placeholders(passage.text)).strip():
+            yield Passage(field=passage.field, text=text, line=passage.line)
+
+
+def _passages(agent: Agent) -> Iterator[Passage]:
+    yield Passage(field="name", text=agent.name, line=agent.line)
+    yield Passage(field="description", text=agent.description, line=agent.description_line or agent.line)
+    for label in (agent.category, agent.subcategory, *agent.tags):
+        if label:
+            yield Passage(field="capability", text=label, line=agent.line)
+    for trigger in agent.triggers:
+        yield Passage(field="trigger", text=trigger.text, line=trigger.line)
+    for example in agent.examples:
+        yield Passage(field="example", text=example.user, line=example.line)
+        yield Passage(field="example", text=example.context, line=example.line)
+    for capability in agent.capabilities:
+        yield Passage(field="capability", text=". ".join((capability.name, *capability.items)), line=capability.line)
+    for exclusion in agent.exclusions:
+        yield Passage(field="exclusion", text=exclusion.text, line=exclusion.line)
+    for offset, line in enumerate(agent.prompt.splitlines()):
+        yield Passage(field="body", text=line, line=agent.prompt_line + offset)

@@ -1,0 +1,129 @@
+"""Keyword rules: those of config.yaml, and the keywords that agent files give.
+
+Words match whole and stemmed, and several words of one keyword must stand together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dispatcher.agent import Agent, slugify
+from dispatcher.errors import ConfigError
+from dispatcher.routing.text import words
+from dispatcher.settings import Rule
+
+__all__ = ["CompiledRule", "Phrase", "compile_rules"]
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """Words that must stand together."""
+
+    text: str
+    stems: tuple[str, ...]
+
+    @classmethod
+    def of(cls, text: str) -> Phrase:
+        return cls(text, tuple(word.stem for word in words(text)))
+
+    def stands_in(self, stems: Sequence[str]) -> bool:
+        size = len(self.stems)
+        return size > 0 and any(tuple(stems[at : at + size]) == self.stems for at in range(len(stems) - size + 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledRule:
+    """A rule of config.yaml ready to be tried; the targets are names of agents."""
+
+    number: int
+    any: tuple[Phrase, ...]
+    all: tuple[Phrase, ...]
+    none: tuple[Phrase, ...]
+    regex: re.Pattern[str] | None
+    force: str | None
+    boost: frozenset[str]
+    veto: frozenset[str]
+    by: float
+
+    def holds(self, task: str, stems: Sequence[str]) -> bool:
+        """Whether the rule's conditions hold for a task with these stems."""
+        return (
+            (not self.any or any(phrase.stands_in(stems) for phrase in self.any))
+            and all(phrase.stands_in(stems) for phrase in self.all)
+            and not any(phrase.stands_in(stems) for phrase in self.none)
+            and (self.regex is None or self.regex.search(task) is not None)
+        )
+
+    def describe(self) -> str:
+        """The rule's conditions in words."""
+        parts = []
+        for label, phrases in (("any of", self.any), ("all of", self.all), ("none of", self.none)):
+            if phrases:
+                parts.append(f"{label} {', '.join(phrase.text for phrase in phrases)}")
+        if self.regex is not None:
+            parts.append(f"/{self.regex.pattern}/")
+        return f"rule {self.number} ({'; '.join(parts)})"
+
+
+def compile_rules(rules: Iterable[Rule], agents: Sequence[Agent]) -> tuple[CompiledRule, ...]:
+    """Raises ConfigError for a rule without a condition or an effect, a bad regex, or a target that no agent has."""
+    return tuple(_compile(number, rule, agents) for number, rule in enumerate(rules, start=1))
+
+
+def _compile(number: int, rule: Rule, agents: Sequence[Agent]) -> CompiledRule:
+    where = f"rules: rule {number}"
+    if not (rule.any or rule.all or rule.none or rule.regex):
+        raise ConfigError(f"{where} has no condition", hint="give it any, all, none or regex")
+    if not (rule.force or rule.boost or rule.veto):
+        raise ConfigError(f"{where} has no effect", hint="give it force, boost or veto")
+    forced = _targets(rule.force, where, agents) if rule.force else frozenset()
+    if len(forced) > 1:
+        raise ConfigError(f'{where}: "force: {rule.force}" stands for {len(forced)} agents', hint="name one agent")
+    return CompiledRule(
+        number=number,
+        any=tuple(map(Phrase.of, rule.any)),
+        all=tuple(map(Phrase.of, rule.all)),
+        none=tuple(map(Phrase.of, rule.none)),
+        regex=_pattern(rule.regex, where) if rule.regex else None,
+        force=next(iter(forced), None),
+        boost=_targets(rule.boost, where, agents) if rule.boost else frozenset(),
+        veto=_targets(rule.veto, where, agents) if rule.veto else frozenset(),
+        by=rule.by,
+    )
+
+
+def _pattern(text: str, where: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text, re.IGNORECASE)
+    except re.error as problem:
+        raise ConfigError(f"{where}: {text!r} is no regular expression: {problem}") from None
+
+
+def _targets(target: str, where: str, agents: Sequence[Agent]) -> frozenset[str]:
+    """The names of the agents that a target stands for."""
+    kind, colon, value = target.partition(":")
+    if colon and kind in ("category", "team", "agent"):
+        wanted = value.strip()
+    else:
+        kind, wanted = "agent", target
+    if kind == "agent":
+        found = [agent.name for agent in agents if agent.name == wanted] or [
+            agent.name for agent in agents if agent.slug == slugify(wanted)
+        ]
+    else:
+        found = [agent.name for agent in agents if slugify(getattr(agent, kind) or "") == slugify(wanted)]
+    if not found:
+        raise ConfigError(
+            f'{where} names the {kind} "{wanted}", which no agent has', hint=_nearest(kind, wanted, agents)
+        )
+    return frozenset(found)
+
+
+def _nearest(kind: str, wanted: str, agents: Sequence[Agent]) -> str:
+    from rapidfuzz import process
+
+    values = {agent.name if kind == "agent" else getattr(agent, kind) or "" for agent in agents} - {""}
+    found = process.extractOne(wanted, sorted(values), score_cutoff=60)
+    return f'did you mean "{found[0]}"?' if found else "`dispatch agents list` shows the agents"

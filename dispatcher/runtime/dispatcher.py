@@ -1,0 +1,270 @@
+"""The facade: load once, then route and dispatch tasks, from as many threads or coroutines as there are.
+
+Planning and finishing a run are the same for all; the four ways to run only differ in how they wait.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from dispatcher.agent import Agent
+from dispatcher.errors import AgentFileError, OfflineError, UsageError
+from dispatcher.llm import (
+    STANDARD_BASE_URL,
+    AnthropicClient,
+    Completion,
+    LLMClient,
+    OfflineClient,
+    TextDelta,
+    base_url_of,
+    choose_model,
+    cost_of,
+    has_credential,
+)
+from dispatcher.registry import Registry
+from dispatcher.routing import Decision, Router
+from dispatcher.runtime.attachments import Attachment
+from dispatcher.runtime.prompt import EFFORTS, build_request
+from dispatcher.runtime.reply import ABSTAINED, DecisionMade, Event, Plan, Reply, Stopped
+from dispatcher.settings import LoadedSettings, Settings, load_settings
+
+__all__ = ["Dispatcher", "RunOptions"]
+
+
+class RunOptions(TypedDict, total=False):
+    """What a run can be told besides its task."""
+
+    agent: str | None
+    """The agent to use, by name or slug."""
+    only: Collection[str] | None
+    """Names of the agents that may be chosen."""
+    exclude: Collection[str] | None
+    """Names of agents that may not."""
+    model: str | None
+    """The model, before the agent's own."""
+    max_tokens: int | None
+    """The longest answer, in tokens."""
+    variables: Mapping[str, str]
+    """Values for placeholders, before those of config."""
+    allow_undefined: bool
+    """Whether placeholders without a value are sent as they stand."""
+    attachments: Sequence[Attachment]
+    """Files that go with the task."""
+    decision: Decision | None
+    """A decision already made, which is then carried out as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What `reload` replaces in one step."""
+
+    settings: Settings
+    registry: Registry
+    router: Router
+
+
+class Dispatcher:
+    """Routes tasks to agents and runs them.
+
+    Parameters
+    ----------
+    registry: the agents.
+    settings: all settings; the defaults if not given.
+    client: the model's service; the one that the settings describe if not given, or a preview without a credential.
+
+    Raises AgentFileError if the registry is empty.
+    """
+
+    def __init__(
+        self, registry: Registry, *, settings: Settings | None = None, client: LLMClient | None = None
+    ) -> None:
+        self._loaded = _load(registry, settings or Settings())
+        self._given_client = client
+        self._own_client: LLMClient | None = None
+        self._sources: dict[str, Any] | None = None
+
+    @classmethod
+    def from_config(
+        cls,
+        *,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        flags: Mapping[str, Any] | None = None,
+        config: Path | None = None,
+        client: LLMClient | None = None,
+    ) -> Dispatcher:
+        """A dispatcher for a project's folder: its config.yaml, its agents, the user's and the bundled ones.
+
+        The parameters are those of `load_settings`. Raises ConfigError and AgentFileError.
+        """
+        sources = {"folder": folder, "environment": environment, "flags": flags, "config": config}
+        loaded, registry = _read(sources)
+        dispatcher = cls(registry, settings=loaded.settings, client=client)
+        dispatcher._sources = sources
+        return dispatcher
+
+    @property
+    def registry(self) -> Registry:
+        return self._loaded.registry
+
+    @property
+    def router(self) -> Router:
+        return self._loaded.router
+
+    @property
+    def settings(self) -> Settings:
+        return self._loaded.settings
+
+    def reload(self) -> None:
+        """Reads config and agents anew and puts them in place in one step; runs under way finish on the old ones.
+
+        Raises what `from_config` raises, and then changes nothing.
+        """
+        if self._sources is None:
+            raise UsageError("this dispatcher was made from a registry", hint="use Dispatcher.from_config() to reload")
+        loaded, registry = _read(self._sources)
+        self._loaded = _load(registry, loaded.settings)
+        self._own_client = None
+
+    def route(
+        self,
+        task: str,
+        *,
+        agent: str | None = None,
+        only: Collection[str] | None = None,
+        exclude: Collection[str] | None = None,
+    ) -> Decision:
+        """Decides who takes a task, without running it."""
+        return self._loaded.router.route(task, agent=agent, only=only, exclude=exclude)
+
+    def plan(self, task: str, **options: Unpack[RunOptions]) -> Plan:
+        """Decides who takes a task and what would be sent, without sending it."""
+        loaded = self._loaded
+        decision = options.get("decision") or loaded.router.route(
+            task, agent=options.get("agent"), only=options.get("only"), exclude=options.get("exclude")
+        )
+        if decision.agent is None:
+            return Plan(decision=decision)
+        if not decision.task.strip() and not options.get("attachments"):
+            raise UsageError("there is no task", hint='write what is to be done, for example "design a user API"')
+        agent = decision.agent
+        model = choose_model(flag=options.get("model"), agent_models=agent.models, settings=loaded.settings.llm)
+        request = build_request(
+            agent,
+            decision.task,
+            model=model.name,
+            max_tokens=options.get("max_tokens") or loaded.settings.llm.max_tokens,
+            variables={**loaded.settings.variables, **options.get("variables", {})},
+            attachments=options.get("attachments", ()),
+            allow_undefined=options.get("allow_undefined", False),
+        )
+        notices = tuple(notice for notice in (model.notice, *_notices(agent)) if notice is not None)
+        return Plan(decision=decision, model=model, request=request, notices=notices)
+
+    def dispatch(self, task: str, **options: Unpack[RunOptions]) -> Reply:
+        """Routes a task and runs it. Abstaining is a result: the reply then has the stop reason `abstained`.
+
+        Raises LLMError and its kind, UnknownAgentError, VariableError and AgentFileError.
+        """
+        plan = self.plan(task, **options)
+        if plan.request is None:
+            return _abstained(plan)
+        return self._reply(plan, self._client.complete(plan.request))
+
+    def stream(self, task: str, **options: Unpack[RunOptions]) -> Iterator[Event]:
+        """The same as events, as they come: the decision, pieces of text, and the reply."""
+        plan = self.plan(task, **options)
+        yield DecisionMade(plan=plan)
+        if plan.request is None:
+            yield Stopped(reply=_abstained(plan))
+            return
+        for event in self._client.stream(plan.request):
+            yield self._event(plan, event)
+
+    async def adispatch(self, task: str, **options: Unpack[RunOptions]) -> Reply:
+        """`dispatch` for coroutines."""
+        plan = self.plan(task, **options)
+        if plan.request is None:
+            return _abstained(plan)
+        return self._reply(plan, await self._client.acomplete(plan.request))
+
+    async def astream(self, task: str, **options: Unpack[RunOptions]) -> AsyncIterator[Event]:
+        """`stream` for coroutines."""
+        plan = self.plan(task, **options)
+        yield DecisionMade(plan=plan)
+        if plan.request is None:
+            yield Stopped(reply=_abstained(plan))
+            return
+        async for event in self._client.astream(plan.request):
+            yield self._event(plan, event)
+
+    @property
+    def _client(self) -> LLMClient:
+        if self._given_client is not None:
+            return self._given_client
+        if self._own_client is None:
+            self._own_client = _client_for(self._loaded.settings)
+        return self._own_client
+
+    def _event(self, plan: Plan, event: TextDelta | Completion) -> Event:
+        return event if isinstance(event, TextDelta) else Stopped(reply=self._reply(plan, event))
+
+    def _reply(self, plan: Plan, completion: Completion) -> Reply:
+        return Reply(
+            plan=plan,
+            text=completion.text,
+            stop_reason=completion.stop_reason,
+            usage=completion.usage,
+            cost=cost_of(completion.usage, completion.model, self.settings.llm.prices),
+            model=completion.model,
+            request_id=completion.request_id,
+        )
+
+
+def _read(sources: Mapping[str, Any]) -> tuple[LoadedSettings, Registry]:
+    loaded = load_settings(**sources)
+    registry = Registry.from_settings(loaded.settings, folder=sources["folder"], environment=sources["environment"])
+    return loaded, registry
+
+
+def _load(registry: Registry, settings: Settings) -> _Loaded:
+    if not registry.agents:
+        where = ", ".join(str(scope.root) for scope in registry.scopes) or "nowhere"
+        faults = "".join(f"\n  {found.location()}: {found.message}" for found in registry.errors)
+        raise AgentFileError(
+            f"there is no agent to work with (looked in {where}){faults}",
+            hint=registry.errors[0].hint if registry.errors else "`dispatch agents check` says what was read",
+        )
+    router = Router(registry.agents, settings=settings.routing, rules=settings.rules, disabled=registry.disabled)
+    return _Loaded(settings, registry, router)
+
+
+def _client_for(settings: Settings) -> LLMClient:
+    """The client for a credential or for a service of the user's own; without either, one that sends nothing."""
+    is_standard = base_url_of(settings.llm, os.environ) == STANDARD_BASE_URL
+    if not is_standard or has_credential(settings.llm):
+        return AnthropicClient(settings.llm)
+    if settings.llm.offline == "error":
+        raise OfflineError(
+            "there is no credential for the model's service, and llm.offline is set to error",
+            hint="set ANTHROPIC_API_KEY to your key",
+        )
+    return OfflineClient()
+
+
+def _notices(agent: Agent) -> Iterator[str]:
+    """What an agent's file asks for and does not get."""
+    asked = [*(agent.tools.allowed or ()), *(f"MCP server {name}" for name in agent.mcp_servers)]
+    if asked:
+        shown = ", ".join(asked[:4]) + (", ..." if len(asked) > 4 else "")
+        yield f"its file names tools ({shown}); it is run without any"
+    if agent.effort and agent.effort.lower() not in EFFORTS:
+        yield f'the effort "{agent.effort}" is none of {", ".join(EFFORTS)}; it is not sent'
+
+
+def _abstained(plan: Plan) -> Reply:
+    return Reply(plan=plan, text="", stop_reason=ABSTAINED)

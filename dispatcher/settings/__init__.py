@@ -1,0 +1,20 @@
+"""Settings: config.yaml + environment + flags → one typed, frozen tree.
+
+tree    the settings, their defaults and what each one means
+files   config.yaml: which files count, what stands in them, on which line
+load    all layers put together and validated; where each value came from
+"""
+
+from dispatcher.settings.load import LoadedSettings, load_settings, settings_schema
+from dispatcher.settings.tree import LLMSettings, Price, RoutingSettings, Rule, Settings
+
+__all__ = [
+    "LLMSettings",
+    "LoadedSettings",
+    "Price",
+    "RoutingSettings",
+    "Rule",
+    "Settings",
+    "load_settings",
+    "settings_schema",
+]

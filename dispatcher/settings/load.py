@@ -1,0 +1,261 @@
+"""The layers put together: flags > environment > the project's config.yaml > the user's > defaults.
+
+Every setting has an environment variable: its path in capitals after `DISPATCH_` (`routing.min_confidence` is
+`DISPATCH_ROUTING_MIN_CONFIDENCE`). A project's config.yaml comes with somebody else's code, so it may not say where
+the key is sent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dispatcher.errors import ConfigError
+from dispatcher.settings.files import FILE_NAME, ConfigFile, KeyPath, read_config_file, user_config_path
+from dispatcher.settings.tree import Price, Rule, Settings
+
+__all__ = ["LoadedSettings", "load_settings", "settings_schema"]
+
+VARIABLE_PREFIX = "DISPATCH_VAR_"
+_PREFIX = "DISPATCH_"
+_CONFIG_VARIABLE = "DISPATCH_CONFIG"
+_LISTS: tuple[KeyPath, ...] = (("agents",), ("disabled",))  # one entry may stand without brackets
+_NOT_FROM_A_PROJECT: tuple[KeyPath, ...] = (("llm", "base_url"), ("llm", "api_key_env"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedSettings:
+    """The settings, where each value came from (`"llm.model": "environment DISPATCH_LLM_MODEL"`), and notices."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    notices: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layer:
+    """One source of values; `file` is set where the values stand on lines."""
+
+    name: str
+    values: Mapping[KeyPath, Any]
+    file: ConfigFile | None = None
+    names: Mapping[KeyPath, str] = dataclasses.field(default_factory=dict)
+
+    def origin(self, keys: KeyPath) -> str:
+        if self.file is not None:
+            return self.file.location(keys)
+        return self.names.get(keys, self.name)
+
+
+def load_settings(
+    *,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+    config: Path | None = None,
+) -> LoadedSettings:
+    """Reads and validates all layers.
+
+    Parameters
+    ----------
+    folder: the project's folder, whose config.yaml counts; the current one if not given.
+    environment: the environment variables; the process's if not given.
+    flags: values by dotted path that override all others (`{"llm.model": "opus"}`); those that are None don't count.
+    config: a file to read in place of the project's; unlike that one it is the user's own choice and fully trusted.
+
+    Raises ConfigError, naming the file and line or the variable, for values that are wrong.
+    """
+    environment = os.environ if environment is None else environment
+    folder = folder or Path.cwd()
+    if config is None and environment.get(_CONFIG_VARIABLE):
+        config = Path(environment[_CONFIG_VARIABLE])
+    user = read_config_file(user_config_path(environment))
+    project = read_config_file(config or folder / FILE_NAME, required=config is not None)
+    project_layer, notices = _file_layer(project, is_trusted=config is not None)
+    layers = [
+        layer
+        for layer in (
+            _file_layer(user, is_trusted=True)[0],
+            project_layer,
+            _environment_layer(environment),
+            _flags_layer(flags or {}),
+        )
+        if layer is not None and layer.values
+    ]
+    merged: dict[KeyPath, tuple[Any, _Layer]] = {}
+    for layer in layers:
+        for keys, value in layer.values.items():
+            _override(merged, keys, value, layer)
+    settings = _validated(merged) if merged else Settings()
+    return LoadedSettings(
+        settings=settings,
+        origins={".".join(keys): layer.origin(keys) for keys, (_, layer) in merged.items()},
+        notices=(*notices, *_unknown_variables(environment)),
+        files=tuple(file.path for file in (user, project) if file is not None),
+    )
+
+
+def settings_schema() -> dict[str, Any]:
+    """The JSON schema of config.yaml."""
+    from pydantic import TypeAdapter
+
+    schema = TypeAdapter(Settings).json_schema()
+    definitions = schema.pop("$defs", {})
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "config.yaml of agent-dispatcher",
+        "type": "object",
+        "properties": {"dispatcher": schema},
+        "$defs": definitions,
+    }
+
+
+def variable_name(keys: KeyPath) -> str:
+    """The environment variable of a setting."""
+    return _PREFIX + "_".join(keys).upper()
+
+
+def setting_paths(tree: type[Any] = Settings, prefix: KeyPath = ()) -> Iterator[KeyPath]:
+    """The path of every setting that holds a value of its own."""
+    for field in dataclasses.fields(tree):
+        nested = field.default_factory if isinstance(field.default_factory, type) else None
+        if nested is not None and dataclasses.is_dataclass(nested):
+            yield from setting_paths(nested, (*prefix, field.name))
+        else:
+            yield (*prefix, field.name)
+
+
+def _file_layer(file: ConfigFile | None, *, is_trusted: bool) -> tuple[_Layer | None, tuple[str, ...]]:
+    if file is None:
+        return None, ()
+    values, notices = dict(_leaves(file.values)), []
+    for keys in _NOT_FROM_A_PROJECT:
+        if not is_trusted and keys in values:
+            del values[keys]
+            notices.append(
+                f"{file.location(keys)}: {'.'.join(keys)} is ignored in a project's config.yaml, since it decides "
+                f"where your key is sent; set it in your own config, in {variable_name(keys)}, or with --config"
+            )
+    return _Layer(name=str(file.path), values=values, file=file), tuple(notices)
+
+
+def _environment_layer(environment: Mapping[str, str]) -> _Layer:
+    values, names = {}, {}
+    for keys in setting_paths():
+        name = variable_name(keys)
+        if environment.get(name):
+            values[keys] = _from_text(environment[name], keys, name)
+            names[keys] = f"environment {name}"
+    variables = {
+        name.removeprefix(VARIABLE_PREFIX): value
+        for name, value in environment.items()
+        if name.startswith(VARIABLE_PREFIX)
+    }
+    for variable, value in variables.items():
+        values["variables", variable] = value
+        names["variables", variable] = f"environment {VARIABLE_PREFIX}{variable}"
+    return _Layer(name="environment", values=values, names=names)
+
+
+def _from_text(text: str, keys: KeyPath, name: str) -> Any:
+    """An environment variable's value: lists and mappings as YAML, paths also with the path separator between them."""
+    if keys in _LISTS and not text.lstrip().startswith("["):
+        separator = os.pathsep if keys[-1] == "agents" else ","
+        return [part.strip() for part in text.split(separator) if part.strip()]
+    if keys in _LISTS or keys[-1] in ("variables", "rules", "aliases", "prices"):
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"environment {name}: the value is not valid YAML") from None
+    return text
+
+
+def _flags_layer(flags: Mapping[str, Any]) -> _Layer:
+    given = {tuple(path.split(".", 1)): value for path, value in flags.items() if value is not None}
+    names = dict.fromkeys(given, "command line")
+    for keys, value in list(given.items()):
+        if keys == ("variables",):
+            del given[keys]
+            given.update({("variables", name): text for name, text in value.items()})
+    return _Layer(name="command line", values=given, names=names)
+
+
+def _leaves(values: Mapping[str, Any], prefix: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Values by path, opened up as far as the settings are a tree, and where layers are to be merged."""
+    open_paths = {("routing",), ("llm",), ("variables",), ("llm", "aliases"), ("llm", "prices")}
+    for key, value in values.items():
+        keys = (*prefix, str(key))
+        if keys in open_paths and isinstance(value, Mapping):
+            yield from _leaves(value, keys)
+        else:
+            yield keys, [value] if keys in _LISTS and isinstance(value, str) else value
+
+
+def _override(merged: dict[KeyPath, tuple[Any, _Layer]], keys: KeyPath, value: Any, layer: _Layer) -> None:
+    """Puts a value in place, in place of what lies below it, too."""
+    for other in [other for other in merged if other[: len(keys)] == keys]:
+        del merged[other]
+    merged[keys] = (value, layer)
+
+
+def _validated(merged: Mapping[KeyPath, tuple[Any, _Layer]]) -> Settings:
+    from pydantic import TypeAdapter, ValidationError
+
+    tree: dict[str, Any] = {}
+    for keys, (value, _) in sorted(merged.items(), key=lambda entry: len(entry[0])):
+        place = tree
+        for key in keys[:-1]:
+            place = place.setdefault(key, {})
+        place[keys[-1]] = value
+    try:
+        return TypeAdapter(Settings).validate_python(tree)
+    except ValidationError as problem:
+        faults = problem.errors(include_url=False, include_context=False)
+    messages = [_fault(fault["type"], tuple(map(str, fault["loc"])), fault["msg"], merged) for fault in faults]
+    raise ConfigError("\n".join(messages), hint="`dispatch config schema` prints every setting") from None
+
+
+def _fault(kind: str, keys: KeyPath, message: str, merged: Mapping[KeyPath, tuple[Any, _Layer]]) -> str:
+    origin = next(
+        (layer.origin(keys) for at, (_, layer) in merged.items() if at == keys[: len(at)] or keys == at[: len(keys)]),
+        "settings",
+    )
+    dotted = ".".join(keys)
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f'{origin}: there is no setting "{dotted}"{_did_you_mean(keys)}'
+    said = message.removeprefix("Input ").replace("a valid tuple", "a list").replace("dictionary", "mapping")
+    said = re.sub(r" or an instance of \w+", "", said)
+    return f"{origin}: {dotted} {said}"
+
+
+def _did_you_mean(keys: KeyPath) -> str:
+    from rapidfuzz import process
+
+    paths = {known[:length] for known in setting_paths() for length in range(1, len(known) + 1)}
+    paths |= {("rules", field.name) for field in dataclasses.fields(Rule)}
+    paths |= {("llm", "prices", field.name) for field in dataclasses.fields(Price)}
+    written = ".".join(key for key in keys if not key.isdigit())
+    found = process.extractOne(written, sorted(".".join(path) for path in paths), score_cutoff=70)
+    return f'; did you mean "{found[0]}"?' if found else ""
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """Notices for variables that are nearly, but not quite, the name of a setting."""
+    names = [name for name in environment if name.startswith(_PREFIX) and not name.startswith(VARIABLE_PREFIX)]
+    known = {variable_name(keys) for keys in setting_paths()} | {_CONFIG_VARIABLE}
+    unknown = sorted(set(names) - known)
+    if not unknown:
+        return
+    from rapidfuzz import process
+
+    for name in unknown:
+        if found := process.extractOne(name, sorted(known), score_cutoff=85):
+            yield f"the environment variable {name} is no setting; did you mean {found[0]}?"

@@ -1,0 +1,129 @@
+"""Every setting, with its default, its limits and what it means; the schema is made from this.
+
+Plain frozen dataclasses: pydantic validates what comes from outside, and is not needed for the defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le
+
+__all__ = ["LLMSettings", "Price", "RoutingSettings", "Rule", "Settings"]
+
+_STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True, "coerce_numbers_to_str": True}
+
+Share = Annotated[float, Ge(0), Le(1)]
+Dollars = Annotated[float, Ge(0)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A keyword rule: when its conditions hold for a task, it forces, boosts or vetoes agents.
+
+    Words match whole and stemmed ("invoices" meets "invoice"); several words in one entry must stand together.
+    A target is an agent's name, or `category:NAME` or `team:NAME`.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    any: tuple[str, ...] = ()
+    """At least one of these must stand in the task."""
+    all: tuple[str, ...] = ()
+    """All of these must."""
+    none: tuple[str, ...] = ()
+    """None of these may."""
+    regex: str | None = None
+    """A regular expression that must be found in the task, in any case."""
+    force: str | None = None
+    """The agent that is then chosen."""
+    boost: str | None = None
+    """The target whose score is then raised by `by`."""
+    veto: str | None = None
+    """The target that is then left out."""
+    by: Annotated[float, Gt(0), Le(1)] = 0.2
+    """How much a boost adds to the score (scores lie between 0 and 1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingSettings:
+    """How an agent is chosen."""
+
+    __pydantic_config__ = _STRICT
+
+    min_confidence: Share = 0.25
+    """Below this confidence the router abstains."""
+    fallback: str | None = None
+    """The agent that answers when the router abstains; none if not set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What a model costs, in US dollars a million tokens."""
+
+    __pydantic_config__ = _STRICT
+
+    input: Dollars
+    """Tokens of the prompt."""
+    output: Dollars
+    """Tokens of the answer."""
+    cache_write: Dollars
+    """Tokens of the prompt that were written to the cache (kept for five minutes)."""
+    cache_read: Dollars
+    """Tokens of the prompt that were read from the cache."""
+    long_prompt_over: Annotated[int, Gt(0)] | None = None
+    """The size of a prompt, in tokens, above which all of it costs `long_prompt_factor` times as much."""
+    long_prompt_factor: Annotated[float, Gt(0)] = 1.0
+    """See `long_prompt_over`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LLMSettings:
+    """The model's service."""
+
+    __pydantic_config__ = _STRICT
+
+    model: str | None = None
+    """The model for agents whose file names none: an alias (sonnet, opus, haiku) or a full name."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """What a model's name in an agent file or an option stands for, for example `sonnet: qwen3:8b`."""
+    base_url: str | None = None
+    """An Anthropic-compatible endpoint. Not read from a project's config.yaml."""
+    api_key_env: str | None = None
+    """The environment variable that holds the key, if not ANTHROPIC_API_KEY. Not read from a project's config.yaml."""
+    timeout: Annotated[float, Gt(0)] = 600.0
+    """Seconds to wait for the service before giving up."""
+    max_retries: Annotated[int, Ge(0), Le(10)] = 2
+    """How often a request is tried again after 429, 5xx, 529 or a lost connection."""
+    max_tokens: Annotated[int, Gt(0)] = 16_000
+    """The longest answer, in tokens."""
+    offline: Literal["preview", "error"] = "preview"
+    """Without a credential: show what would be sent, or fail."""
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    """Prices by model name, added to the built-in table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set."""
+
+    __pydantic_config__ = _STRICT
+
+    agents: tuple[str, ...] = ()
+    """Folders or files of agents, in place of all the usual ones."""
+    disabled: tuple[str, ...] = ()
+    """Agents that are kept out of routing; they can still be named."""
+    duplicates: Literal["error", "first", "last", "namespace"] = "error"
+    """What to do with two agents of one name in one scope: leave both out, keep one, or name them folder/name."""
+    max_file_bytes: Annotated[int, Gt(0)] = 1_000_000
+    """The largest agent file that is read, in bytes."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Values for the {{NAME}} placeholders of prompts."""
+    rules: tuple[Rule, ...] = ()
+    """Keyword rules, tried in order; the first that forces an agent decides."""
+    routing: RoutingSettings = field(default_factory=RoutingSettings)
+    """How an agent is chosen."""
+    llm: LLMSettings = field(default_factory=LLMSettings)
+    """The model's service."""
