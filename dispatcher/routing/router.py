@@ -170,9 +170,8 @@ class Router:
             vetoed |= rule.veto
             for name in rule.boost & self._rows.keys():
                 scores[self._rows[name]] += rule.by
-        scores = np.round(np.clip(scores, 0.0, 1.0), 6)
         candidates = [
-            Candidate(agent=agent, score=float(score))
+            Candidate(agent=agent, score=round(min(1.0, max(0.0, float(score))), 6))
             for agent, score in zip(self.routable, scores, strict=True)
             if agent.name in allowed and agent.name not in vetoed
         ]

@@ -76,7 +76,7 @@ class Dispatcher:
     settings: all settings; the defaults if not given.
     client: the model's service; the one that the settings describe if not given, or a preview without a credential.
 
-    Raises AgentFileError if the registry is empty.
+    `notices` says what config has that is not heeded. Raises AgentFileError if the registry is empty.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class Dispatcher:
         self._given_client = client
         self._own_client: LLMClient | None = None
         self._sources: dict[str, Any] | None = None
+        self.notices: tuple[str, ...] = ()
 
     @classmethod
     def from_config(
@@ -105,6 +106,7 @@ class Dispatcher:
         loaded, registry = _read(sources)
         dispatcher = cls(registry, settings=loaded.settings, client=client)
         dispatcher._sources = sources
+        dispatcher.notices = loaded.notices
         return dispatcher
 
     @property
@@ -129,6 +131,7 @@ class Dispatcher:
         loaded, registry = _read(self._sources)
         self._loaded = _load(registry, loaded.settings)
         self._own_client = None
+        self.notices = loaded.notices
 
     def route(
         self,
@@ -150,7 +153,9 @@ class Dispatcher:
         if decision.agent is None:
             return Plan(decision=decision)
         if not decision.task.strip() and not options.get("attachments"):
-            raise UsageError("there is no task", hint='write what is to be done, for example "design a user API"')
+            raise UsageError(
+                "there is no task for the agent", hint='write it after the name: "@name design a user API"'
+            )
         agent = decision.agent
         model = choose_model(flag=options.get("model"), agent_models=agent.models, settings=loaded.settings.llm)
         request = build_request(
@@ -165,19 +170,20 @@ class Dispatcher:
         notices = tuple(notice for notice in (model.notice, *_notices(agent)) if notice is not None)
         return Plan(decision=decision, model=model, request=request, notices=notices)
 
-    def dispatch(self, task: str, **options: Unpack[RunOptions]) -> Reply:
-        """Routes a task and runs it. Abstaining is a result: the reply then has the stop reason `abstained`.
+    def dispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
+        """Routes a task and runs it, or carries out a plan already made.
 
-        Raises LLMError and its kind, UnknownAgentError, VariableError and AgentFileError.
+        Abstaining is a result: the reply then has the stop reason `abstained`. Raises LLMError and its kind,
+        UnknownAgentError, VariableError and AgentFileError.
         """
-        plan = self.plan(task, **options)
+        plan = self._planned(task, options)
         if plan.request is None:
             return _abstained(plan)
         return self._reply(plan, self._client.complete(plan.request))
 
-    def stream(self, task: str, **options: Unpack[RunOptions]) -> Iterator[Event]:
+    def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Iterator[Event]:
         """The same as events, as they come: the decision, pieces of text, and the reply."""
-        plan = self.plan(task, **options)
+        plan = self._planned(task, options)
         yield DecisionMade(plan=plan)
         if plan.request is None:
             yield Stopped(reply=_abstained(plan))
@@ -185,16 +191,16 @@ class Dispatcher:
         for event in self._client.stream(plan.request):
             yield self._event(plan, event)
 
-    async def adispatch(self, task: str, **options: Unpack[RunOptions]) -> Reply:
+    async def adispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
         """`dispatch` for coroutines."""
-        plan = self.plan(task, **options)
+        plan = self._planned(task, options)
         if plan.request is None:
             return _abstained(plan)
         return self._reply(plan, await self._client.acomplete(plan.request))
 
-    async def astream(self, task: str, **options: Unpack[RunOptions]) -> AsyncIterator[Event]:
+    async def astream(self, task: str | Plan, **options: Unpack[RunOptions]) -> AsyncIterator[Event]:
         """`stream` for coroutines."""
-        plan = self.plan(task, **options)
+        plan = self._planned(task, options)
         yield DecisionMade(plan=plan)
         if plan.request is None:
             yield Stopped(reply=_abstained(plan))
@@ -209,6 +215,9 @@ class Dispatcher:
         if self._own_client is None:
             self._own_client = _client_for(self._loaded.settings)
         return self._own_client
+
+    def _planned(self, task: str | Plan, options: RunOptions) -> Plan:
+        return task if isinstance(task, Plan) else self.plan(task, **options)
 
     def _event(self, plan: Plan, event: TextDelta | Completion) -> Event:
         return event if isinstance(event, TextDelta) else Stopped(reply=self._reply(plan, event))

@@ -16,7 +16,7 @@ import yaml
 
 from dispatcher.errors import ConfigError
 
-__all__ = ["ConfigFile", "read_config_file", "user_config_path", "user_folder"]
+__all__ = ["ConfigFile", "default_config_text", "read_config_file", "user_config_path", "user_folder"]
 
 FILE_NAME = "config.yaml"
 TOP_KEY = "dispatcher"
@@ -49,6 +49,13 @@ def user_folder(environment: Mapping[str, str]) -> Path:
 
 def user_config_path(environment: Mapping[str, str]) -> Path:
     return user_folder(environment) / FILE_NAME
+
+
+def default_config_text() -> str:
+    """The commented config.yaml that comes with the package: inside it when installed, beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "bundled" / FILE_NAME
+    return (inside if inside.is_file() else package.parent / FILE_NAME).read_text(encoding="utf-8")
 
 
 def read_config_file(path: Path, *, required: bool = False) -> ConfigFile | None:

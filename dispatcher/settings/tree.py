@@ -53,7 +53,7 @@ class RoutingSettings:
 
     __pydantic_config__ = _STRICT
 
-    min_confidence: Share = 0.25
+    min_confidence: Share = 0.35
     """Below this confidence the router abstains."""
     fallback: str | None = None
     """The agent that answers when the router abstains; none if not set."""

@@ -1,0 +1,142 @@
+"""The commands, and what becomes of an error: one clear line and an exit code.
+
+0 done; 1 a check or gate was missed, or the output could not be written; 2 usage and config; 3 agent files;
+4 abstained; 5 the model's service gave no whole answer; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.exceptions import TyperException
+
+from dispatcher.cli import agents, config, route, run, versions
+from dispatcher.cli.console import Console
+from dispatcher.cli.group import TaskGroup
+from dispatcher.errors import DispatcherError, UsageError
+from dispatcher.version import __version__
+
+__all__ = ["app", "main"]
+
+_INTERRUPTED = 130
+_OUTPUT_CLOSED = 141  # as a shell reports a command that was stopped by a closed pipe
+_EPILOG = (
+    'Examples: dispatch "design a user API"; dispatch route "the build is red"; git diff | dispatch "review this"; '
+    'dispatch @test-engineer "cover the parser"; dispatch -- agents are slow today (a task that begins with a '
+    "command's name)."
+)
+
+app = typer.Typer(
+    cls=TaskGroup,
+    name="dispatch",
+    help="Route a task to the right one of your Markdown agents, and print its answer: dispatch [OPTIONS] TASK...",
+    epilog=_EPILOG,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+agents_app = typer.Typer(name="agents", help="Look at the agents.", rich_markup_mode=None)
+config_app = typer.Typer(name="config", help="Look at the settings.", rich_markup_mode=None)
+
+app.command("run")(run.run)
+app.command("route")(route.route)
+agents_app.command("list")(agents.list_agents)
+agents_app.command("show")(agents.show)
+agents_app.command("check")(agents.check)
+app.add_typer(agents_app)
+config_app.command("show")(config.show)
+config_app.command("init")(config.init)
+config_app.command("schema")(config.schema)
+app.add_typer(config_app)
+app.command("version")(versions.version)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        Console().result(f"agent-dispatcher {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version.", callback=_print_version, is_eager=True),
+) -> None:
+    """Nothing to do before a command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script. Never shows a traceback, unless asked to with --debug."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    code = _guarded(words)
+    # Standard output is flushed here, where a failure can still be told; the interpreter would only grumble.
+    sys.exit(_flushed(code))
+
+
+def _guarded(words: list[str]) -> int:
+    console = Console()
+    wants_traceback = "--debug" in words or bool(os.environ.get("DISPATCH_DEBUG"))
+    try:
+        returned = app(args=words, prog_name="dispatch", standalone_mode=False)
+        return returned if isinstance(returned, int) else 0
+    except DispatcherError as error:
+        if wants_traceback:
+            _print_traceback()
+        console.problem(error)
+        return error.exit_code
+    except TyperException as error:
+        return _show_usage_error(error)
+    except (typer.Abort, KeyboardInterrupt):
+        console.say("interrupted")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        return _OUTPUT_CLOSED
+    except OSError as error:
+        if wants_traceback:
+            _print_traceback()
+        console.problem(DispatcherError(f"the system refused: {error.strerror or error}", hint="--debug says where"))
+        return 1
+    except Exception as error:  # noqa: BLE001  a fault of ours: the user gets a line, and --debug the rest
+        if wants_traceback:
+            _print_traceback()
+        console.problem(
+            DispatcherError(
+                f"this should not have happened: {type(error).__name__}: {error}",
+                hint="please report it, with what --debug prints",
+            )
+        )
+        return 1
+
+
+def _show_usage_error(error: Any) -> int:
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "dispatch"
+    hint = f"`{command} --help` shows what there is; a task that begins with a command's name goes after --"
+    Console().problem(UsageError(error.format_message(), hint=hint))
+    return UsageError.exit_code
+
+
+def _flushed(code: int) -> int:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = code or _OUTPUT_CLOSED
+    except OSError as error:
+        Console().problem(DispatcherError(f"the output could not be written: {error.strerror or error}"))
+        code = code or 1
+    else:
+        return code
+    # What is left in the buffer would be tried again, and complained of, at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    traceback.print_exc()

@@ -1,0 +1,113 @@
+"""What goes where: the answer alone to stdout, everything else to stderr, so that it pipes.
+
+Colors only where a person reads and NO_COLOR is not set; text from files and services is stripped of control characters
+before it reaches a terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sys
+import textwrap
+from typing import TextIO
+
+from dispatcher.agent import Diagnostic, Severity
+from dispatcher.errors import DispatcherError, LLMError
+
+__all__ = ["Console", "one_line", "printable"]
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_STYLES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "green": "32"}
+_SEVERITY_STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
+_WIDEST = 100
+
+
+class Console:
+    """Prints for people on stderr and results on stdout. `quiet` keeps all but errors back."""
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.quiet = quiet
+        self.verbose = verbose
+        self.width = max(40, min(_WIDEST, shutil.get_terminal_size((80, 24)).columns))
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether a person can be asked."""
+        return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+    def result(self, text: str, *, end: str = "\n") -> None:
+        """A piece of the result."""
+        sys.stdout.write((printable(text) if sys.stdout.isatty() else text) + end)
+        sys.stdout.flush()
+
+    def table(self, text: str) -> None:
+        """A line of a result that is a listing for people."""
+        self.result(text)
+
+    def say(self, text: str = "", *, style: str | None = None, indent: int = 0) -> None:
+        """A line for the person in front, wrapped to the width of the terminal."""
+        if not self.quiet:
+            self._write(sys.stderr, text, style, indent)
+
+    def notice(self, text: str) -> None:
+        self.say(f"note: {text}", style="dim")
+
+    def problem(self, error: DispatcherError) -> None:
+        """An error as its user meets it."""
+        first, *others = error.message.splitlines()
+        self._write(sys.stderr, f"error: {first}", "red", 0)
+        for line in others:
+            self._write(sys.stderr, line, None, 2)
+        if error.hint:
+            self._write(sys.stderr, error.hint, None, 2)
+        if isinstance(error, LLMError) and error.request_id:
+            self._write(sys.stderr, f"request id: {error.request_id}", "dim", 2)
+
+    def diagnostic(self, found: Diagnostic, *, write: TextIO | None = None) -> None:
+        """A reader's finding: where, what, and how to mend it."""
+        stream = write or sys.stderr
+        self._write(
+            stream, f"{found.location()}: {found.severity}: {found.message}", _SEVERITY_STYLES[found.severity], 0
+        )
+        if found.hint:
+            self._write(stream, found.hint, None, 4)
+
+    def styled(self, text: str, style: str, stream: TextIO | None = None) -> str:
+        if not _has_color(stream or sys.stderr):
+            return text
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
+
+    def _write(self, stream: TextIO, text: str, style: str | None, indent: int) -> None:
+        margin = " " * indent
+        lines = textwrap.wrap(
+            printable(text),
+            self.width - indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+            initial_indent=margin,
+            subsequent_indent=margin if indent else "  ",
+        ) or [""]
+        with contextlib.suppress(BrokenPipeError):
+            for line in lines:
+                stream.write((self.styled(line, style, stream) if style else line) + "\n")
+            stream.flush()
+
+
+def printable(text: str) -> str:
+    """A text that can't move the cursor, change colors or turn its own direction around."""
+    return _CONTROLS.sub("", text.replace("\r\n", "\n"))
+
+
+def one_line(text: str, width: int) -> str:
+    """The beginning of a text on one line of at most `width` characters."""
+    folded = " ".join(printable(text).split())
+    return folded if len(folded) <= width else folded[: max(0, width - 3)].rstrip() + "..."
+
+
+def _has_color(stream: TextIO) -> bool:
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return stream.isatty()

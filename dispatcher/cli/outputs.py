@@ -1,0 +1,214 @@
+"""What `--json` prints: one shape a command, each with `schema_version`; text and schema are made from these types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from dispatcher.agent import Agent, Diagnostic
+from dispatcher.llm import ModelChoice, Usage, request_body
+from dispatcher.registry import PassedOver, Registry
+from dispatcher.routing import Decision, Evidence, How, Outcome
+from dispatcher.runtime import Plan, Reply
+
+__all__ = [
+    "OUTPUTS",
+    "SCHEMA_VERSION",
+    "AgentOutput",
+    "CheckOutput",
+    "ConfigOutput",
+    "ListOutput",
+    "RouteOutput",
+    "RunOutput",
+    "SettingOutput",
+    "ShowOutput",
+    "VersionOutput",
+    "agent_output",
+    "check_output",
+    "route_output",
+    "run_output",
+    "schema_of",
+    "to_json",
+]
+
+SCHEMA_VERSION = 1
+_MOST_CANDIDATES = 10
+
+
+class CandidateOutput(TypedDict):
+    agent: str
+    score: float
+
+
+class DecisionOutput(TypedDict):
+    outcome: Outcome
+    how: How
+    agent: str | None
+    file: str | None
+    confidence: float
+    is_calibrated: bool
+    threshold: float
+    margin: float
+    reason: str
+    candidates: list[CandidateOutput]
+    evidence: list[Evidence]
+
+
+class RouteOutput(TypedDict):
+    schema_version: int
+    task: str
+    decision: DecisionOutput
+
+
+class RunOutput(TypedDict):
+    schema_version: int
+    task: str
+    decision: DecisionOutput
+    model: ModelChoice | None
+    request: dict[str, Any] | None
+    """What would be sent, where nothing was."""
+    was_sent: bool
+    text: str
+    stop_reason: str
+    usage: Usage | None
+    cost_usd: float | None
+    request_id: str | None
+    notices: list[str]
+
+
+class AgentOutput(TypedDict):
+    name: str
+    slug: str
+    description: str
+    file: str
+    line: int
+    scope: str
+    is_routable: bool
+    shadowed_by: str | None
+
+
+class ListOutput(TypedDict):
+    schema_version: int
+    agents: list[AgentOutput]
+
+
+class ShowOutput(TypedDict):
+    schema_version: int
+    agent: Agent
+    slug: str
+    is_routable: bool
+    variables: list[str]
+    model: ModelChoice
+
+
+class CheckOutput(TypedDict):
+    schema_version: int
+    files: int
+    agents: int
+    diagnostics: list[Diagnostic]
+    passed_over: list[PassedOver]
+
+
+class SettingOutput(TypedDict):
+    value: Any
+    origin: str
+
+
+class ConfigOutput(TypedDict):
+    schema_version: int
+    files: list[str]
+    settings: dict[str, SettingOutput]
+
+
+class VersionOutput(TypedDict):
+    schema_version: int
+    version: str
+    python: str
+    packages: dict[str, str]
+
+
+OUTPUTS: dict[str, Any] = {
+    "run": RunOutput,
+    "route": RouteOutput,
+    "agents-list": ListOutput,
+    "agents-show": ShowOutput,
+    "agents-check": CheckOutput,
+    "config-show": ConfigOutput,
+    "version": VersionOutput,
+}
+
+
+def to_json(shape: Any, output: Any) -> str:
+    """An output of one of the shapes as text."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(shape).dump_json(output, indent=2).decode("utf-8")
+
+
+def schema_of(shape: Any) -> dict[str, Any]:
+    """The JSON schema of a shape, as it is printed."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(shape).json_schema(mode="serialization")
+
+
+def route_output(decision: Decision) -> RouteOutput:
+    return {"schema_version": SCHEMA_VERSION, "task": decision.task, "decision": _decision(decision)}
+
+
+def run_output(plan: Plan, reply: Reply | None, notices: Sequence[str]) -> RunOutput:
+    """A run; without a reply it is a dry one."""
+    was_sent = reply is not None and reply.was_sent
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "task": plan.decision.task,
+        "decision": _decision(plan.decision),
+        "model": plan.model,
+        "request": request_body(plan.request) if plan.request and not was_sent else None,
+        "was_sent": was_sent,
+        "text": reply.text if reply else "",
+        "stop_reason": reply.stop_reason if reply else "not_sent",
+        "usage": reply.usage if reply and was_sent else None,
+        "cost_usd": reply.cost if reply and was_sent else None,
+        "request_id": reply.request_id if reply else None,
+        "notices": [*notices, *plan.notices],
+    }
+
+
+def agent_output(agent: Agent, *, is_routable: bool, shadowed_by: Agent | None = None) -> AgentOutput:
+    return {
+        "name": agent.name,
+        "slug": agent.slug,
+        "description": agent.description,
+        "file": str(agent.source.path),
+        "line": agent.line,
+        "scope": agent.source.scope,
+        "is_routable": is_routable,
+        "shadowed_by": str(shadowed_by.source.path) if shadowed_by else None,
+    }
+
+
+def check_output(registry: Registry, diagnostics: Sequence[Diagnostic]) -> CheckOutput:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "files": registry.file_count,
+        "agents": len(registry.agents),
+        "diagnostics": list(diagnostics),
+        "passed_over": list(registry.passed_over),
+    }
+
+
+def _decision(decision: Decision) -> DecisionOutput:
+    return {
+        "outcome": decision.outcome,
+        "how": decision.how,
+        "agent": decision.agent.name if decision.agent else None,
+        "file": str(decision.agent.source.path) if decision.agent else None,
+        "confidence": decision.confidence,
+        "is_calibrated": decision.is_calibrated,
+        "threshold": decision.threshold,
+        "margin": decision.margin,
+        "reason": decision.reason,
+        "candidates": [{"agent": each.name, "score": each.score} for each in decision.candidates[:_MOST_CANDIDATES]],
+        "evidence": list(decision.evidence),
+    }

@@ -1,0 +1,163 @@
+"""dispatch run TASK, and dispatch TASK."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dispatcher.cli import options
+from dispatcher.cli.console import Console
+
+if TYPE_CHECKING:
+    from dispatcher.runtime import Dispatcher, Plan, Reply, RunOptions
+
+__all__ = ["run"]
+
+_ABSTAINED = 4
+_INCOMPLETE = 5
+_STOPS = {
+    "max_tokens": ("the answer was cut off at its longest", "allow more with --max-tokens"),
+    "model_context_window_exceeded": ("the answer was cut off where the model's window ends", "shorten the task"),
+    "refusal": ("the model declined to answer", "put the task differently, or name another agent or model"),
+}
+
+
+def run(
+    task: Annotated[
+        list[str] | None, typer.Argument(metavar="TASK...", help="What is to be done; - for standard input.")
+    ] = None,
+    agent: Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Use this agent.")] = None,
+    model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="Use this model.")] = None,
+    var: Annotated[
+        list[str] | None,
+        typer.Option("--var", metavar="NAME=VALUE", help="A value for {{NAME}} in the prompt; may be repeated."),
+    ] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option("--file", metavar="PATH", help="A text, image or PDF to send along; may be repeated."),
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, help="The longest answer, in tokens.")
+    ] = None,
+    allow_undefined: Annotated[
+        bool, typer.Option("--allow-undefined", help="Send placeholders without a value as they stand.")
+    ] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Say in full why this agent, and which model.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print exactly what would be sent; send nothing.")] = False,
+    no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer when it is whole.")] = False,
+    agents: options.AgentsOption = None,
+    config: options.ConfigOption = None,
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    verbose: options.VerboseOption = False,
+    debug: options.DebugOption = False,
+) -> int:
+    """Choose the right agent for a task and print its answer."""
+    from dispatcher.cli.inputs import read_task
+    from dispatcher.cli.setting_up import load_dispatcher
+    from dispatcher.runtime import load_attachment
+
+    console = Console(quiet=quiet or as_json, verbose=verbose)
+    attachments = [load_attachment(path) for path in file or ()]
+    text = read_task(task or [], console)
+    dispatcher = load_dispatcher(console, agents=agents, config=config, variables=var)
+    run_options: RunOptions = {
+        "agent": agent,
+        "model": model,
+        "max_tokens": max_tokens,
+        "allow_undefined": allow_undefined,
+        "attachments": attachments,
+    }
+    plan = _plan(dispatcher, text, run_options, console, may_ask=not as_json)
+    if as_json:
+        return _print_json(dispatcher, plan, dry_run=dry_run)
+    if plan.request is None:
+        return _ABSTAINED
+    return _carry_out(dispatcher, plan, console, explain=explain, dry_run=dry_run, no_stream=no_stream)
+
+
+def _plan(dispatcher: Dispatcher, text: str, run_options: RunOptions, console: Console, *, may_ask: bool) -> Plan:
+    """The plan; where no agent is sure enough, the user is asked if there is one to ask."""
+    plan = dispatcher.plan(text, **run_options)
+    if plan.request is not None or not may_ask:
+        return plan
+    from dispatcher.cli.choosing import choose
+
+    decision = choose(plan.decision, console)
+    if decision is None:
+        return plan
+    run_options["decision"] = decision
+    return dispatcher.plan(text, **run_options)
+
+
+def _carry_out(
+    dispatcher: Dispatcher, plan: Plan, console: Console, *, explain: bool, dry_run: bool, no_stream: bool
+) -> int:
+    from dispatcher.cli.views import show_plan, show_preview, show_reply
+    from dispatcher.llm import request_body
+
+    show_plan(plan, console, in_full=explain)
+    if dry_run and plan.request is not None:
+        console.result(json.dumps(request_body(plan.request), indent=2, ensure_ascii=False))
+        return 0
+    reply = _print_whole(dispatcher, plan, console) if no_stream else _print_stream(dispatcher, plan, console)
+    if not reply.was_sent:
+        show_preview(plan, console)
+        return 0
+    show_reply(reply, console)
+    return _exit_code(reply, console)
+
+
+def _print_stream(dispatcher: Dispatcher, plan: Plan, console: Console) -> Reply:
+    """Prints the answer as it comes; what came stays also where it breaks off."""
+    from dispatcher.llm import TextDelta
+    from dispatcher.runtime import Stopped
+
+    reply: Reply | None = None
+    last = ""
+    try:
+        for event in dispatcher.stream(plan):
+            if isinstance(event, Stopped):
+                reply = event.reply
+            elif isinstance(event, TextDelta) and event.text:
+                if not last:
+                    console.say()
+                console.result(event.text, end="")
+                last = event.text
+    finally:
+        if last and not last.endswith("\n"):
+            console.result("")
+    assert reply is not None, "a stream ends with the reply"  # noqa: S101
+    return reply
+
+
+def _print_whole(dispatcher: Dispatcher, plan: Plan, console: Console) -> Reply:
+    reply = dispatcher.dispatch(plan)
+    if reply.text:
+        console.say()
+        console.result(reply.text, end="" if reply.text.endswith("\n") else "\n")
+    return reply
+
+
+def _print_json(dispatcher: Dispatcher, plan: Plan, *, dry_run: bool) -> int:
+    from dispatcher.cli.outputs import RunOutput, run_output, to_json
+
+    reply = None if dry_run or plan.request is None else dispatcher.dispatch(plan)
+    Console().result(to_json(RunOutput, run_output(plan, reply, dispatcher.notices)))
+    if plan.request is None:
+        return _ABSTAINED
+    return _INCOMPLETE if reply is not None and reply.was_sent and not reply.is_complete else 0
+
+
+def _exit_code(reply: Reply, console: Console) -> int:
+    """An answer that is not whole is a failure, so that a script can tell."""
+    from dispatcher.errors import LLMError
+
+    if reply.is_complete:
+        return 0
+    message, hint = _STOPS.get(reply.stop_reason, (f"the answer is not whole ({reply.stop_reason})", None))
+    console.problem(LLMError(message, hint=hint, request_id=reply.request_id))
+    return _INCOMPLETE

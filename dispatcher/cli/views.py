@@ -1,0 +1,148 @@
+"""How decisions, plans and replies look to a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dispatcher.cli.console import Console, one_line
+from dispatcher.llm import ModelChoice
+from dispatcher.registry import Registry
+from dispatcher.routing import Candidate, Decision, Evidence, How
+from dispatcher.runtime import Plan, Reply
+
+__all__ = [
+    "offered",
+    "short",
+    "show_abstained",
+    "show_decision",
+    "show_plan",
+    "show_preview",
+    "show_registry_faults",
+    "show_reply",
+]
+
+_LAYERS = {
+    "command line": "from the command line",
+    "agent file": "from the agent's file",
+    "config": "from config",
+    "default": "the default",
+}
+_CHARACTERS_A_TOKEN = 4
+_BRIEF_EVIDENCE = 2
+_MOST_FAULTS = 3
+
+
+def short(path: Path) -> str:
+    """A path as a person would write it: relative to here, or to the home folder."""
+    absolute = path.absolute()
+    for base, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if absolute.is_relative_to(base):
+            return prefix + str(absolute.relative_to(base))
+    return str(path)
+
+
+def show_decision(decision: Decision, console: Console, *, in_full: bool = False) -> None:
+    """Who, how sure and why; in full, every piece of evidence and the runners-up."""
+    if decision.agent is None:
+        console.say("No agent was chosen: " + decision.reason + ".", style="bold")
+    else:
+        console.say(f"→ {decision.agent.name}{_certainty(decision)}", style="bold")
+    if decision.agent is not None and decision.how is not How.SCORED:
+        console.say(f"{decision.how}: {decision.reason}", indent=2)
+    evidence = decision.evidence
+    for each in evidence if in_full else evidence[:_BRIEF_EVIDENCE]:
+        _show_evidence(each, console, in_full=in_full)
+    if in_full and len(decision.candidates) > 1:
+        console.say("ranking", style="bold", indent=2)
+        for place, candidate in enumerate(decision.candidates[:5], start=1):
+            console.say(f"{place}. {candidate.score:.3f}  {candidate.name}", indent=4)
+        console.say(
+            f"margin {decision.margin:.3f}, threshold {decision.threshold:.2f}, confidence {decision.confidence:.2f}"
+            + ("" if decision.is_calibrated else " (not calibrated yet)"),
+            indent=2,
+        )
+
+
+def show_abstained(decision: Decision, console: Console) -> None:
+    """The three best, for somebody who has to choose."""
+    console.say(f"No agent is sure enough: {decision.reason}.", style="bold")
+    for number, candidate in enumerate(offered(decision), start=1):
+        text = f"{number}. {candidate.name} ({candidate.score:.2f}): {candidate.agent.description}"
+        console.say(one_line(text, console.width - 2), indent=2)
+
+
+def offered(decision: Decision) -> tuple[Candidate, ...]:
+    """The three best candidates that have anything to do with the task."""
+    return tuple(candidate for candidate in decision.candidates[:3] if candidate.score > 0)
+
+
+def show_plan(plan: Plan, console: Console, *, in_full: bool = False) -> None:
+    """The decision, the model and the notices, before anything is sent."""
+    show_decision(plan.decision, console, in_full=in_full)
+    if plan.model is not None and (in_full or console.verbose):
+        console.say(f"model {describe_model(plan.model)}", indent=2)
+    for notice in plan.notices:
+        console.notice(notice)
+
+
+def describe_model(choice: ModelChoice) -> str:
+    written = f', where it says "{choice.written}"' if choice.written and choice.written != choice.name else ""
+    return f"{choice.name} ({_LAYERS[choice.layer]}{written})"
+
+
+def show_preview(plan: Plan, console: Console) -> None:
+    """What would have been sent, where there is no credential."""
+    if plan.request is None or plan.model is None:
+        return
+    system = plan.request.system
+    console.say()
+    console.say("Nothing was sent: there is no API key. This is what would have been:", style="yellow")
+    console.say(f"model   {describe_model(plan.model)}", indent=2)
+    console.say(
+        f"prompt  {len(system):,} characters, about {len(system) // _CHARACTERS_A_TOKEN:,} tokens; it begins:", indent=2
+    )
+    console.say(one_line(system, 3 * (console.width - 12)), style="dim", indent=10)
+    console.say(f"task    {one_line(plan.decision.task, console.width - 12)}", indent=2)
+    console.say()
+    console.say("To send it, set your key: export ANTHROPIC_API_KEY=your-key")
+    console.say("To see all of it, add --dry-run to the command.")
+
+
+def show_reply(reply: Reply, console: Console) -> None:
+    """What the run took."""
+    used = reply.usage
+    cached = f" ({used.cache_read_tokens:,} of them cached)" if used.cache_read_tokens else ""
+    cost = f"${reply.cost:.4f}" if reply.cost is not None else "cost unknown: add the model to llm.prices"
+    console.say(
+        f"{reply.model}: {used.prompt_tokens:,} tokens in{cached}, {used.output_tokens:,} out, {cost}", style="dim"
+    )
+
+
+def show_registry_faults(registry: Registry, console: Console) -> None:
+    """The agent files that were lost, briefly; all of it is what `agents check` is for."""
+    for found in registry.errors[:_MOST_FAULTS]:
+        console.say(f"{short(found.path)}: {found.message}", style="red")
+    if registry.errors:
+        console.say("`dispatch agents check` says more.", style="dim")
+    elif console.verbose and registry.diagnostics:
+        console.say(f"{len(registry.diagnostics)} findings in agent files; `dispatch agents check` lists them.")
+    if console.verbose:
+        for shadowed in registry.shadowed:
+            console.notice(f"{short(shadowed.agent.source.path)} is shadowed by {short(shadowed.by.source.path)}")
+
+
+def _certainty(decision: Decision) -> str:
+    if decision.how is not How.SCORED:
+        return ""
+    percent = f"{decision.confidence:.0%} sure" if decision.is_calibrated else f"confidence {decision.confidence:.2f}"
+    runner_up = f", before {decision.candidates[1].name}" if len(decision.candidates) > 1 else ""
+    return f"  ({percent}{'' if decision.is_calibrated else ', not calibrated yet'}{runner_up})"
+
+
+def _show_evidence(evidence: Evidence, console: Console, *, in_full: bool) -> None:
+    place = f"{short(evidence.path)}:{evidence.line}" if evidence.line else short(evidence.path)
+    words = ", ".join(evidence.words)
+    amount = f"{evidence.contribution:+.3f} " if in_full else ""
+    console.say(f"{amount}{evidence.field}: {words}  {place}", indent=2)
+    if evidence.text != words:
+        console.say(f'"{one_line(evidence.text, console.width - 8)}"', style="dim", indent=6)
