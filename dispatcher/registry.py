@@ -10,19 +10,22 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from dispatcher.agent import Agent, Diagnostic, Severity, slugify
 from dispatcher.agentfile import MAX_FILE_BYTES, read_agent_file
+from dispatcher.errors import UsageError
 from dispatcher.naming import find_agent, sort_by_name
 from dispatcher.scopes import Scope, agent_files, given_scopes, usual_scopes
 from dispatcher.settings import Settings
+from dispatcher.settings.tree import DuplicatePolicy
 
 __all__ = ["PassedOver", "Registry", "Shadowed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shadowed:
-    """An agent that is hidden by one of the same name in a nearer scope."""
+    """An agent that is hidden by one of the same name in a nearer scope, even where that one was left out itself."""
 
     agent: Agent
     by: Agent
@@ -63,15 +66,18 @@ class Registry:
     def from_paths(
         cls,
         *paths: str | Path,
-        duplicates: str = "error",
+        duplicates: DuplicatePolicy = "error",
         disabled: Iterable[str] = (),
         max_file_bytes: int = MAX_FILE_BYTES,
     ) -> Registry:
         """The agents of folders and files, the first path being the nearest scope.
 
-        Raises UsageError for a path that does not exist.
+        Raises UsageError for a path that does not exist, or a policy that does not.
         """
-        settings = Settings(duplicates=duplicates, disabled=tuple(disabled), max_file_bytes=max_file_bytes)  # type: ignore[arg-type]
+        policies = get_args(DuplicatePolicy)
+        if duplicates not in policies:
+            raise UsageError(f'duplicates="{duplicates}" is no policy', hint=f"there are {', '.join(policies)}")
+        settings = Settings(duplicates=duplicates, disabled=tuple(disabled), max_file_bytes=max_file_bytes)
         return _load(given_scopes(paths), settings)
 
     @classmethod
@@ -108,7 +114,7 @@ class Registry:
 
 def _load(scopes: Sequence[Scope], settings: Settings) -> Registry:
     chosen: dict[str, Agent] = {}
-    blocked: set[str] = set()
+    taken: dict[str, Agent] = {}  # also by agents that were left out, lest the name turn up as a farther agent
     shadowed: list[Shadowed] = []
     diagnostics: list[Diagnostic] = []
     passed_over: list[PassedOver] = []
@@ -127,12 +133,12 @@ def _load(scopes: Sequence[Scope], settings: Settings) -> Registry:
         kept, lost, conflicts = _without_duplicates(read, settings.duplicates)
         diagnostics.extend(conflicts)
         for agent in kept:
-            if agent.name in chosen:
-                shadowed.append(Shadowed(agent=agent, by=chosen[agent.name]))
-            elif agent.name not in blocked:
-                chosen[agent.name] = agent
-        # A name that was dropped in a near scope must not turn up as another agent from a farther one.
-        blocked |= lost
+            if agent.name in taken:
+                shadowed.append(Shadowed(agent=agent, by=taken[agent.name]))
+            else:
+                chosen[agent.name] = taken[agent.name] = agent
+        for agent in lost:
+            taken.setdefault(agent.name, agent)
     return Registry(
         agents=sort_by_name(chosen.values()),
         disabled=frozenset(settings.disabled),
@@ -144,13 +150,13 @@ def _load(scopes: Sequence[Scope], settings: Settings) -> Registry:
     )
 
 
-def _without_duplicates(agents: Sequence[Agent], policy: str) -> tuple[list[Agent], set[str], list[Diagnostic]]:
-    """One scope's agents with each name once: those that stay, the names that were dropped, and what to report."""
+def _without_duplicates(agents: Sequence[Agent], policy: str) -> tuple[list[Agent], list[Agent], list[Diagnostic]]:
+    """One scope's agents with each name once: those that stay, those whose names were dropped, and what to report."""
     groups: dict[str, list[Agent]] = {}
     for agent in agents:
         groups.setdefault(agent.name, []).append(agent)
     kept: list[Agent] = []
-    lost: set[str] = set()
+    lost: list[Agent] = []
     diagnostics: list[Diagnostic] = []
     for name, group in groups.items():
         if len(group) == 1:
@@ -161,7 +167,7 @@ def _without_duplicates(agents: Sequence[Agent], policy: str) -> tuple[list[Agen
             kept.append(group[0] if policy == "first" else group[-1])
             diagnostics.append(_conflict(name, group, Severity.WARNING, f"the {policy} one is used"))
         else:
-            lost.add(name)
+            lost.extend(group)
             diagnostics.append(_conflict(name, group, Severity.ERROR, "all of them are left out"))
     return kept, lost, diagnostics
 

@@ -89,7 +89,11 @@ def agent_files(scope: Scope) -> tuple[tuple[Path, ...], tuple[Diagnostic, ...]]
     diagnostics: list[Diagnostic] = []
     root = scope.root.resolve()
     for entry in _walk(scope.root, diagnostics):
-        if entry.is_symlink() and (oddity := _odd_link(entry, root)) is not None:
+        readable = Path(os.fsencode(entry).decode("utf-8", "replace"))
+        if readable != entry:
+            message = "the name of the file or of its folder is not UTF-8, so it can't be shown"
+            diagnostics.append(_diagnostic(readable, "odd-name", message, "rename it"))
+        elif entry.is_symlink() and (oddity := _odd_link(entry, root)) is not None:
             diagnostics.append(oddity)
         else:
             files.append(entry)
@@ -128,7 +132,7 @@ def _may_be_agent(name: str) -> bool:
 
 
 def _odd_link(link: Path, root: Path) -> Diagnostic | None:
-    """What keeps a link from being followed: a loop, a target out of the folder, or one that is read anyway."""
+    """What keeps a link from being read: a loop, a target out of the folder, or one that is read by itself."""
     try:
         target = link.resolve(strict=True)
     except (OSError, RuntimeError):
@@ -142,6 +146,8 @@ def _odd_link(link: Path, root: Path) -> Diagnostic | None:
         )
     if target.is_dir() and link.parent.resolve().is_relative_to(target):
         return _diagnostic(link, "link-loop", "the link leads to a folder that it stands in", "remove it")
+    if target.is_file() and not _may_be_agent(target.name):
+        return None
     return _diagnostic(
         link, "link-inside-folder", f"the link's target {target} is read by itself", "remove it", Severity.NOTE
     )

@@ -15,6 +15,7 @@ from dispatcher.agentfile.abilities import (
 )
 from dispatcher.agentfile.envelope import Envelope
 from dispatcher.agentfile.examples import (
+    examples_from_body,
     examples_from_document,
     examples_from_text,
     examples_from_value,
@@ -39,7 +40,9 @@ from dispatcher.agentfile.triggers import (
 __all__ = ["build_agent"]
 
 _ROLE_TITLE = re.compile(r"\b(role|mission|purpose|overview|identity|description|summary)\b")
-_ANNOUNCEMENT = re.compile(r"(?i)[\s,;:.]*\b(including|such as|for example|examples?(\s+include)?|e\.g\.)\s*[:.]*\s*$")
+_ANNOUNCEMENT = re.compile(r"(?i)\b(including|such as|for example|examples?( include)?|e\.g\.) ?[:.]*$")
+_LONGEST_ANNOUNCEMENT = 40
+_TURNS = re.compile(r"[0-9]{1,9}")
 _OFF = ("false", "no", "off", "0")
 _LONGEST_DERIVED_DESCRIPTION = 300
 
@@ -212,8 +215,8 @@ def _name(fields: _Fields, document: Document, source: Source, default: str | No
 def _description(fields: _Fields, raw: str, document: Document) -> str:
     """The description for people: without example blocks and the words that announce them."""
     text = without_examples(raw)
-    shortened = _ANNOUNCEMENT.sub("", text).rstrip(" ,;:")
-    if shortened != text and shortened:
+    announcement = _ANNOUNCEMENT.search(text, max(0, len(text) - _LONGEST_ANNOUNCEMENT))
+    if announcement is not None and (shortened := text[: announcement.start()].rstrip(" \n,;:")):
         text = shortened if shortened.endswith((".", "!", "?")) else f"{shortened}."
     if text:
         return text
@@ -258,7 +261,7 @@ def _examples(fields: _Fields, envelope: Envelope, document: Document, descripti
     return (
         *described,
         *fields.each("examples", examples_from_value),
-        *examples_from_text(envelope.body, first_line=envelope.body_line),
+        *examples_from_body(envelope.body, first_line=envelope.body_line),
         *examples_from_document(document),
     )
 
@@ -300,7 +303,7 @@ def _is_on(value: Any) -> bool:
 def _max_turns(fields: _Fields) -> int | None:
     for key, value in fields.pick("max_turns"):
         text = str(value).strip()
-        if text.isdigit() and int(text) > 0:
+        if _TURNS.fullmatch(text) and int(text) > 0:
             return int(text)
         fields.report(
             warning(

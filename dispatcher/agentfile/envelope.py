@@ -24,6 +24,9 @@ __all__ = ["Envelope", "open_envelope"]
 
 _FENCE = YAMLHandler.FM_BOUNDARY
 _WRAPPER = re.compile(r"(`{3,}|~{3,})[\w-]*[ \t]*\r?\n(?=-{3})")
+_COMMENTS = re.compile(r"(?>(?:\s*<!--.*?-->)*)\s*", re.DOTALL)
+_DOCUMENT_END = re.compile(r"^\.{3}[ \t]*\r?$", re.MULTILINE)
+_WORDS_OF_PROSE = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,7 @@ def open_envelope(text: str) -> Envelope:
     if opening is None:
         return Envelope(front_matter=None, body=text)
     header_start = _end_of_line(text, start)
-    findings = _wrapper_finding(text, start)
+    findings = _findings_before(text, start)
     closing = _closing_fence(text, header_start)
     line = _line_of(text, header_start)
     if closing is None:
@@ -68,7 +71,10 @@ def _closed(text: str, header_start: int, closing: tuple[int, int], line: int) -
     except yaml.YAMLError as problem:
         return _leniently(text, header_start, closing, line, _yaml_finding(problem, header, line))
     if front_matter is None:
-        return _not_a_mapping(text, header, body, body_line, line)
+        finding = _yaml_finding(yaml.YAMLError("it is no mapping"), header, line)
+        return _leniently(text, header_start, closing, line, finding)
+    if (length := _length_before_prose(header, front_matter)) is not None:
+        return _unclosed(text, header_start, line, limit=header_start + length)
     leaked = [key for key in front_matter.values if key.lower() in LEAKED_KEYS]
     if leaked:
         return _leniently(text, header_start, closing, line, _leak_finding(leaked, front_matter))
@@ -78,8 +84,16 @@ def _closed(text: str, header_start: int, closing: tuple[int, int], line: int) -
         header=header,
         header_line=line,
         body_line=body_line,
-        findings=_oddities(front_matter),
+        findings=_oddities(front_matter, line),
     )
+
+
+def _length_before_prose(header: str, front_matter: FrontMatter) -> int | None:
+    """Where the header ends, if strict YAML took sentences of the body ("You are a judge: be fair") for keys."""
+    if not any(len(key.split()) >= _WORDS_OF_PROSE for key in front_matter.values):
+        return None
+    length = header_length(header, closed=True)
+    return length if length < len(header) else None
 
 
 def _leniently(text: str, header_start: int, closing: tuple[int, int], line: int, finding: Finding) -> Envelope:
@@ -98,7 +112,7 @@ def _leniently(text: str, header_start: int, closing: tuple[int, int], line: int
         header=header,
         header_line=line,
         body_line=body_line,
-        findings=(finding,),
+        findings=(finding, *_oddities(front_matter, line)),
     )
 
 
@@ -126,31 +140,22 @@ def _unclosed(text: str, header_start: int, line: int, limit: int | None = None)
         header=header,
         header_line=line,
         body_line=_line_of(text, end),
-        findings=(finding,),
+        findings=(finding, *_oddities(front_matter, line)),
     )
 
 
-def _not_a_mapping(text: str, header: str, body: str, body_line: int, line: int) -> Envelope:
-    """Front matter that is a list of mappings is merged; anything else is no front matter."""
-    loaded = yaml.safe_load(header)
-    items = loaded if isinstance(loaded, list) else []
-    merged = {str(key): value for item in items if isinstance(item, dict) for key, value in item.items()}
-    if not merged:
-        return Envelope(front_matter=None, body=text)
-    finding = warning(
-        "front-matter-is-a-list",
-        "the front matter is a list; its entries were read as one mapping",
-        line=line,
-        hint='write "name: ..." instead of "- name: ..."',
-    )
-    front_matter = FrontMatter(values=merged, lines={key: _line_of_key(header, key, line) for key in merged})
-    return Envelope(
-        front_matter=front_matter, body=body, header=header, header_line=line, body_line=body_line, findings=(finding,)
-    )
-
-
-def _oddities(front_matter: FrontMatter) -> tuple[Finding, ...]:
+def _oddities(front_matter: FrontMatter, line: int) -> tuple[Finding, ...]:
+    """What is odd about front matter that could be read."""
     findings = []
+    if front_matter.is_list:
+        findings.append(
+            warning(
+                "front-matter-is-a-list",
+                "the front matter is a list; its entries were read as one mapping",
+                line=line,
+                hint='write "name: ..." instead of "- name: ..."',
+            )
+        )
     for key, lines in front_matter.duplicates.items():
         where = ", ".join(str(line) for line in lines)
         findings.append(
@@ -191,7 +196,7 @@ def _unsafe_finding(problem: UnsafeYamlError) -> Finding:
         "unsafe-yaml",
         f"the front matter was read line by line: {problem}",
         line=problem.line,
-        hint="write plain values: no tags, no aliases, little nesting",
+        hint="write plain values: no tags, no aliases, little nesting, and in quotes what begins with a brace",
     )
 
 
@@ -205,28 +210,41 @@ def _leak_finding(leaked: list[str], front_matter: FrontMatter) -> Finding:
     )
 
 
-def _wrapper_finding(text: str, start: int) -> tuple[Finding, ...]:
-    if _WRAPPER.match(text, len(text) - len(text.lstrip())) is None or start == 0:
+def _findings_before(text: str, start: int) -> tuple[Finding, ...]:
+    """What stands before the opening fence, other than blank lines, and hides the front matter from other tools."""
+    before = text[:start].rstrip()
+    line = _line_of(text, start)
+    if not before:
         return ()
+    if before.endswith("-->"):
+        return (
+            warning(
+                "comment-before-front-matter",
+                "a comment stands before the front matter, which was read all the same",
+                line=1,
+                hint="move the comment below the front matter",
+            ),
+        )
     return (
         warning(
             "fenced-file",
             "the whole file stands inside a code fence; its front matter was read all the same",
-            line=_line_of(text, start) - 1,
+            line=line - 1,
             hint="remove the fence around the file",
         ),
     )
 
 
 def _start_of_fence(text: str) -> int:
-    """Where the opening --- would have to stand: after blank lines, or after a code fence around the whole file."""
-    start = len(text) - len(text.lstrip())
+    """Where the opening --- would have to stand: after blank lines, comments, or a code fence around the whole file."""
+    comments = _COMMENTS.match(text)
+    start = comments.end() if comments else 0
     wrapper = _WRAPPER.match(text, start)
     return wrapper.end() if wrapper else start
 
 
 def _closing_fence(text: str, start: int) -> tuple[int, int] | None:
-    found = _FENCE.search(text, start)
+    found = _FENCE.search(text, start) or _DOCUMENT_END.search(text, start)
     return (found.start(), _end_of_line(text, found.start())) if found else None
 
 
@@ -237,11 +255,6 @@ def _end_of_line(text: str, position: int) -> int:
 
 def _line_of(text: str, position: int) -> int:
     return text.count("\n", 0, position) + 1
-
-
-def _line_of_key(header: str, key: str, first_line: int) -> int:
-    found = re.search(rf"^[-\s]*{re.escape(key)}\s*:", header, re.MULTILINE)
-    return first_line + header.count("\n", 0, found.start()) if found else first_line
 
 
 def _key_at(header: str, index: int) -> str:

@@ -15,7 +15,13 @@ from dispatcher.agentfile.lenient import unescape_line_ends
 from dispatcher.agentfile.lines import LineIndex
 from dispatcher.agentfile.sections import Document, plain_text
 
-__all__ = ["examples_from_document", "examples_from_text", "examples_from_value", "without_examples"]
+__all__ = [
+    "examples_from_body",
+    "examples_from_document",
+    "examples_from_text",
+    "examples_from_value",
+    "without_examples",
+]
 
 _BLOCK = re.compile(r"<example>(.*?)(?:</example>|(?=<example>)|\Z)", re.DOTALL | re.IGNORECASE)
 _BLOCKS_WRAPPER = re.compile(r"</?examples?>", re.IGNORECASE)
@@ -45,6 +51,9 @@ _LABEL = re.compile(
 )
 _UNTAGGED_TURN = re.compile(r"\buser:\s*[\"'“]", re.IGNORECASE)
 _UNTAGGED_START = re.compile(r"(?:^|\s)(?:[-*]\s*)?(?:\*{0,2}Context\*{0,2}:|user:\s*[\"'“])", re.IGNORECASE)
+_QUOTED_TURN = re.compile(
+    r"^[ \t>*_-]{0,20}(?:user|human)\*{0,2}:\*{0,2}[ \t]{0,9}[\"“]([^\"”\n]+)[\"”]", re.I | re.MULTILINE
+)
 _TITLE = re.compile(r"\bexample (interaction|prompt|request|quer|use case|task|question|trigger)s?|\bcommon scenarios")
 
 
@@ -55,15 +64,21 @@ def examples_from_text(text: str, *, first_line: int | None = None, lines: Seque
     tags that open the blocks.
     """
     text = unescape_line_ends(text)
-    found: list[Example] = []
-    index = LineIndex(text, first_line=first_line or 1)
-    for number, block in enumerate(_BLOCK.finditer(text)):
-        known = lines[number] if number < len(lines) else None
-        line = known or (index.line_of(block.start()) if first_line is not None else None)
-        found.extend(_parse_block(block[1], line))
-    if not found and _UNTAGGED_TURN.search(text):
-        found.extend(example for part in _untagged_blocks(text) for example in _parse_block(part, first_line))
-    return tuple(found)
+    index = LineIndex(text, first_line=first_line) if first_line is not None else None
+    found = _tagged_blocks(text, index, lines)
+    if found or not _UNTAGGED_TURN.search(text):
+        return found
+    return tuple(example for part in _untagged_blocks(text) for example in _parse_block(part, first_line))
+
+
+def examples_from_body(body: str, *, first_line: int) -> tuple[Example, ...]:
+    """The example blocks of a prompt, or else the lines on which it quotes what a user says."""
+    index = LineIndex(body, first_line=first_line)
+    return _tagged_blocks(body, index) or tuple(
+        Example(user=_clean(found[1]), line=index.line_of(found.start()))
+        for found in _QUOTED_TURN.finditer(body)
+        if len(found[1].split()) > 1
+    )
 
 
 def examples_from_document(document: Document) -> tuple[Example, ...]:
@@ -96,6 +111,14 @@ def without_examples(text: str) -> str:
         start = next(_UNTAGGED_START.finditer(text), turn).start()
         text = text[:start]
     return text.strip()
+
+
+def _tagged_blocks(text: str, index: LineIndex | None, lines: Sequence[int] = ()) -> tuple[Example, ...]:
+    found: list[Example] = []
+    for number, block in enumerate(_BLOCK.finditer(text)):
+        known = lines[number] if number < len(lines) else None
+        found.extend(_parse_block(block[1], known or (index.line_of(block.start()) if index is not None else None)))
+    return tuple(found)
 
 
 def _parse_block(block: str, line: int | None) -> Iterator[Example]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from rapidfuzz.distance import DamerauLevenshtein
 
-__all__ = ["KNOWN_KEYS", "RESTRICTING_KEYS", "intended_key", "pick"]
+__all__ = ["KNOWN_KEYS", "RESTRICTING_KEYS", "SPELLINGS", "intended_key", "pick"]
 
 SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "name": ("name",),
@@ -27,7 +27,18 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "tools": ("tools", "allowed-tools", "allowedTools", "allowed_tools"),
     "disallowed_tools": ("disallowedTools", "disallowed-tools", "disallowed_tools"),
     "permission_mode": ("permissionMode",),
-    "max_turns": ("maxTurns", "max_turns", "max-turns", "max_iterations", "maxIterations", "max-iterations", "steps"),
+    "max_turns": (
+        "maxTurns",
+        "max_turns",
+        "max-turns",
+        "max_iterations",
+        "maxIterations",
+        "max-iterations",
+        "steps",
+        "maxSteps",
+        "max_steps",
+        "max-steps",
+    ),
     "effort": ("effort",),
     "mcp_servers": ("mcpServers", "mcp-servers", "mcp_servers"),
     "disable_model_invocation": ("disable-model-invocation", "disableModelInvocation", "disable_model_invocation"),

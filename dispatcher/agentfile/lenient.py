@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import yaml
 
-from dispatcher.agentfile.keys import KNOWN_KEYS
+from dispatcher.agentfile.keys import KNOWN_KEYS, RESTRICTING_KEYS, SPELLINGS
 from dispatcher.agentfile.strict import FrontMatter, parse_strictly
 
 __all__ = ["LEAKED_KEYS", "header_length", "parse_leniently", "unescape_line_ends"]
 
 LEAKED_KEYS = frozenset({"user", "assistant", "context", "commentary", "human"})
 
-_KEY_LINE = re.compile(r"""(?P<quote>["']?)(?P<key>[A-Za-z][\w.-]*)(?P=quote)[ \t]*:(?=[ \t\r\n]|$)""")
+_KEY_LINE = re.compile(r"""(?P<quote>["']?)(?P<key>[A-Za-z][\w.-]*)(?P=quote)[ \t]*:(?=\s|$)""")
 _EXAMPLES_LABEL = re.compile(r"(?i)examples?$")
 _KEY_AT_LINE_START = re.compile("^" + _KEY_LINE.pattern, re.MULTILINE)
+_PLAIN_KEYS = frozenset(
+    key for field in ("description", "model", "color", *RESTRICTING_KEYS) for key in SPELLINGS[field]
+)
+_PLAIN_VALUE = re.compile(r":[ \t]+[^\s|>\[{\"'&*!]")
 _HEADING = re.compile(r"#{1,6}[ \t]+\S")
+_MAX_KEYS = 1_000
 _LITERAL_LINE_END = re.compile(r"(?<!\s[A-Za-z]:)(?:\\r)?\\n")  # but not the \n of a path such as C:\new
 
 
@@ -49,15 +54,18 @@ def parse_leniently(header: str, *, first_line: int) -> FrontMatter:
 def header_length(text: str, *, closed: bool) -> int:
     """How many characters of `text` are header, where the closing fence is missing or belongs to the body.
 
-    The header ends at a blank line after which, outside an example block, a heading or unindented prose begins. Where
-    there is a closing fence, text up to the last key before it is the value of a key, paragraphs and all.
+    The header ends at a blank line after which, outside an example block, a heading or unindented prose begins, or at
+    a heading with prose below it. Where there is a closing fence, text up to the last key before it is the value of a
+    key, paragraphs and all.
     """
     last_key = _position_of_last_key(text) if closed else -1
     position = 0
     previous_blank = inside_example = False
-    for line in text.splitlines(keepends=True):
-        if previous_blank and not inside_example and position > last_key and _begins_body(line):
-            return position
+    for line, following in _with_following(text.splitlines(keepends=True)):
+        if position > last_key and not inside_example and _begins_body(line):
+            is_title = _HEADING.match(line) is not None and position > 0 and _begins_body(following)
+            if previous_blank or is_title:
+                return position
         inside_example = _example_open_after(line, inside_example)
         previous_blank = not line.strip()
         position += len(line)
@@ -75,14 +83,18 @@ def _pieces(header: str) -> Iterator[tuple[str, str, int]]:
     """The header cut at its keys: the key, its lines, and the index of its first line."""
     key: str | None = None
     start = 0
+    seen: list[str] = []
     held: list[str] = []
     inside_example = False
-    for index, line in enumerate(header.splitlines()):
-        found = _key_of(line, inside_example=inside_example, has_key=key is not None)
+    for index, line in enumerate(header.replace("\r\n", "\n").split("\n")):
+        if len(held) == 1 and _is_misplaced_key(line, held[0], seen):
+            line = line.lstrip()
+        found = _key_of(line, seen, inside_example=inside_example) if len(seen) < _MAX_KEYS else None
         if found is not None:
             if key is not None:
                 yield key, "\n".join(held), start
             key, start, held = found, index, [line]
+            seen.append(found)
         elif key is not None:
             held.append(line)
         inside_example = _example_open_after(line, inside_example and found is None)
@@ -90,16 +102,25 @@ def _pieces(header: str) -> Iterator[tuple[str, str, int]]:
         yield key, "\n".join(held), start
 
 
-def _key_of(line: str, *, inside_example: bool, has_key: bool) -> str | None:
+def _key_of(line: str, seen: Collection[str], *, inside_example: bool) -> str | None:
+    """The key that a line begins with; in an example block only one that is known and has not been seen."""
     found = _KEY_LINE.match(line)
     if found is None:
         return None
     key = found["key"]
-    if key.lower() in LEAKED_KEYS or (has_key and _EXAMPLES_LABEL.match(key) and "<example" in line):
+    if key.lower() in LEAKED_KEYS or (seen and _EXAMPLES_LABEL.match(key) and "<example" in line):
         return None
-    if inside_example and key.lower() not in KNOWN_KEYS:
+    if inside_example and (key.lower() not in KNOWN_KEYS or key in seen):
         return None
     return key
+
+
+def _is_misplaced_key(line: str, previous: str, seen: Collection[str]) -> bool:
+    """Whether an indented line is a key of the file all the same: a known one, below a key with a plain value."""
+    found = _KEY_LINE.match(line.lstrip())
+    if found is None or not line[:1].isspace() or "<example" in previous:
+        return False
+    return found["key"] in _PLAIN_KEYS and found["key"] not in seen and _PLAIN_VALUE.search(previous) is not None
 
 
 def _value_of(key: str, piece: str) -> Any:
@@ -138,6 +159,15 @@ def _begins_body(line: str) -> bool:
     if not line.strip() or line[0].isspace() or line.startswith(("<", "-")):
         return False
     return _HEADING.match(line) is not None or _KEY_LINE.match(line) is None
+
+
+def _with_following(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each line with the next one that is not blank."""
+    following, pairs = "", []
+    for line in reversed(lines):
+        pairs.append((line, following))
+        following = line if line.strip() else following
+    return reversed(pairs)
 
 
 def _position_of_last_key(text: str) -> int:

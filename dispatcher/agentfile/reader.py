@@ -7,6 +7,7 @@ what stands in a file: a fault is a diagnostic, and the agent is read as well as
 from __future__ import annotations
 
 import hashlib
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from dispatcher.agentfile.envelope import Envelope, open_envelope
 from dispatcher.agentfile.finding import Finding, error, warning
 from dispatcher.agentfile.json_agents import read_json_agents
 from dispatcher.agentfile.keys import pick
-from dispatcher.agentfile.recognition import describes_a_role, has_agent_ending, is_never_an_agent
+from dispatcher.agentfile.recognition import describes_a_role, has_agent_ending, is_never_an_agent, is_seldom_an_agent
 from dispatcher.agentfile.sections import Document, parse_document
 
 __all__ = ["MAX_FILE_BYTES", "ReadResult", "read_agent_file", "read_agent_text"]
@@ -97,6 +98,8 @@ def _why_no_agent(envelope: Envelope, document: Document, path: Path) -> str | N
     if envelope.front_matter is None:
         return None if describes_a_role(document) else "it has no front matter, and its headings describe no role"
     values = envelope.front_matter.values
+    if is_seldom_an_agent(path) and not pick(values, "name"):
+        return "a file of this name is documentation, unless its front matter names an agent"
     if any(value not in (None, "") for field in ("name", "description") for _, value in pick(values, field)):
         return None
     return "its front matter has neither a name nor a description"
@@ -104,9 +107,11 @@ def _why_no_agent(envelope: Envelope, document: Document, path: Path) -> str | N
 
 def _load(path: Path, max_bytes: int) -> bytes:
     try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise _UnreadableError(_too_large(size, max_bytes))
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device might never end
+            raise _UnreadableError(error("unreadable", "it is no regular file", hint="remove it"))
+        if status.st_size > max_bytes:
+            raise _UnreadableError(_too_large(status.st_size, max_bytes))
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
     except OSError as problem:

@@ -7,20 +7,23 @@ block, is paired with its own end, and one that never ends hides nothing.
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 __all__ = ["Document", "Item", "Section", "parse_document", "plain_text"]
 
-_HEADING = re.compile(r"(#{1,6})[ \t]+(.+?)[ \t]*#*$")
+_HEADING = re.compile(r"(#{1,6})[ \t]+(.*)$")
 _UNDERLINE = re.compile(r"={3,}\s*$")
 _BULLET = re.compile(r"([ \t]*)(?:[-*+•]|\d{1,3}[.)])[ \t]+(?:\[[ xX]\][ \t]+)?(.*)$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)$")
 _LABEL = re.compile(r"(?:\*\*|__)(?P<bold>.+?)(?:\*\*|__)\s*:?$|(?P<plain>[^-*+#>|<\s].{0,120}):$")
+_BOLD_LABEL = re.compile(r"(?:\*\*|__)(.+?)(?:\*\*|__)\s*(?:\([^)]*\)\s*)?(.*)$")
+_MARKED_UP = re.compile(r"[*_`\[]")
 _MARKUP = re.compile(r"\*\*|__|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)|`")
 _MAX_NESTING = 30
-_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +60,8 @@ class Document:
         return tuple(section for section in self.sections if section.level)
 
     def below(self, section: Section) -> tuple[Section, ...]:
-        """The sections under `section`, at any depth."""
-        start = self.sections.index(section) + 1
+        """The sections under the heading `section`, at any depth."""
+        start = bisect.bisect_right(self.sections, section.line, key=lambda part: part.line)
         end = start
         while end < len(self.sections) and self.sections[end].level > section.level:
             end += 1
@@ -67,7 +70,7 @@ class Document:
 
 def parse_document(body: str, *, first_line: int = 1) -> Document:
     """Reads a body whose first line is line `first_line` of its file."""
-    lines = body.splitlines()
+    lines = [line.rstrip("\r") for line in body.split("\n")]
     hidden = _fenced_lines(lines)
     sections: list[Section] = []
     title, level, line, content = "", 0, first_line, []  # type: str, int, int, list[tuple[int, str]]
@@ -86,17 +89,25 @@ def parse_document(body: str, *, first_line: int = 1) -> Document:
 
 def plain_text(text: str) -> str:
     """A line of Markdown as a person reads it: no emphasis, no backquotes, links as their text, single spaces."""
-    return " ".join(_MARKUP.sub("", _LINK.sub(r"\1", text)).split())
+    if _MARKED_UP.search(text) is not None:
+        text = _MARKUP.sub("", _LINK.sub(r"\1", text))
+    return " ".join(text.split())
 
 
 def _heading(lines: Sequence[str], index: int) -> tuple[int, str] | None:
     found = _HEADING.match(lines[index])
-    if found is not None:
-        return len(found[1]), plain_text(found[2])
+    if found is not None and (title := _without_closing_marks(found[2])):
+        return len(found[1]), plain_text(title)
     is_underlined = index + 1 < len(lines) and _UNDERLINE.match(lines[index + 1]) is not None
     if is_underlined and lines[index].strip():
         return 1, plain_text(lines[index])
     return None
+
+
+def _without_closing_marks(title: str) -> str:
+    """A heading's text without the #s that may close it; the one of "C#" is its own."""
+    bare = title.rstrip().rstrip("#")
+    return bare.strip() if not bare or bare[-1].isspace() else title.strip()
 
 
 def _section(title: str, level: int, line: int, content: Sequence[tuple[int, str]]) -> Section:
@@ -138,7 +149,7 @@ def _blocks(content: Sequence[tuple[int, str]]) -> Iterator[tuple[str, str, int,
 
 
 def _item(text: str, indent: int, line: int, lead: str) -> Item:
-    bold = re.match(r"(?:\*\*|__)(.+?)(?:\*\*|__)\s*(?:\([^)]*\)\s*)?(.*)$", text)
+    bold = _BOLD_LABEL.match(text)
     if bold is not None:
         label, rest = bold[1], bold[2]
     else:

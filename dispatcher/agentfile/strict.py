@@ -34,6 +34,7 @@ class FrontMatter:
 
     `duplicates` maps a key that stands more than once to its lines, and `overridden` to the values that lost.
     `mistyped` are keys that YAML would not read as text. `raw` is the source text of each plain or quoted scalar.
+    `is_list` marks mappings that were the entries of a list.
     """
 
     values: dict[str, Any]
@@ -42,31 +43,38 @@ class FrontMatter:
     duplicates: dict[str, tuple[int, ...]] = field(default_factory=dict)
     overridden: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     mistyped: tuple[str, ...] = ()
+    is_list: bool = False
 
 
 def parse_strictly(header: str, *, first_line: int) -> FrontMatter | None:
     """The front matter of `header`, whose first line is line `first_line` of its file; None where it is no mapping.
 
+    A list of mappings counts as one mapping, and its other entries as the value of a key `entries`.
     Raises yaml.YAMLError for text that is not YAML, and UnsafeYamlError for tags, exploding aliases or deep nesting.
     """
     try:
+        _refuse_excess(header, first_line)
         root = yaml.compose(header, Loader=_Loader)
-    except RecursionError:
-        raise UnsafeYamlError("it is nested too deeply", first_line) from None
     except ValueError as problem:  # the C parser's word for characters that YAML forbids
         raise yaml.YAMLError(str(problem)) from None
-    if not isinstance(root, yaml.MappingNode):
+    if root is None and not header.strip():
+        return FrontMatter(values={}, lines={})
+    entries = root.value if isinstance(root, yaml.SequenceNode) else [root]
+    mappings = [entry for entry in entries if isinstance(entry, yaml.MappingNode)]
+    if not mappings:
         return None
     builder = _Builder(first_line)
     seen: dict[str, list[tuple[int, Any]]] = {}
     raw, mistyped = {}, []
-    for key_node, value_node in root.value:
+    for key_node, value_node in (pair for mapping in mappings for pair in mapping.value):
         key = builder.key(key_node)
         if key_node.tag != f"{_PLAIN_TAGS}str":
             mistyped.append(key)
         if isinstance(value_node, yaml.ScalarNode):
             raw[key] = value_node.value
         seen.setdefault(key, []).append((builder.line(key_node), builder.value(value_node)))
+    if others := [entry for entry in entries if entry is not None and not isinstance(entry, yaml.MappingNode)]:
+        seen.setdefault("entries", []).append((first_line, [builder.value(entry) for entry in others]))
     chosen = {key: _last_with_value(entries) for key, entries in seen.items()}
     repeated = {key: entries for key, entries in seen.items() if len(entries) > 1}
     return FrontMatter(
@@ -78,7 +86,28 @@ def parse_strictly(header: str, *, first_line: int) -> FrontMatter | None:
             key: tuple(value for line, value in entries if line != chosen[key][0]) for key, entries in repeated.items()
         },
         mistyped=tuple(mistyped),
+        is_list=isinstance(root, yaml.SequenceNode),
     )
+
+
+def _refuse_excess(header: str, first_line: int) -> None:
+    """Raises UnsafeYamlError before the C parser follows a nesting so deep that it would end the whole process.
+
+    Also for so many values that making them would take long.
+    """
+    if sum(map(header.count, "[{-?:,")) <= _MAX_DEPTH:
+        return
+    depth = 0
+    for count, event in enumerate(yaml.parse(header, Loader=_Loader)):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _MAX_DEPTH:
+            line = event.start_mark.line if event.start_mark is not None else 0
+            raise UnsafeYamlError("it is nested too deeply", first_line + int(line))
+        if count > _MAX_NODES:
+            raise UnsafeYamlError("it holds too many values", first_line)
 
 
 def _last_with_value(entries: Iterable[tuple[int, Any]]) -> tuple[int, Any]:

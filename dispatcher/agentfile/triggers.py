@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dispatcher.agent import Trigger
-from dispatcher.agentfile.sections import Document, Item, Section
+from dispatcher.agentfile.sections import Document, Item
 
 __all__ = [
     "exclusions_from_document",
@@ -60,7 +60,8 @@ _NEED = re.compile(
     r"(?:(?:you|(?:the |a )?users?) (?:needs?|wants?|asks?|have|has)(?: help with| to| for)?|there (?:is|are)) ",
     re.IGNORECASE,
 )
-_TOPIC_BREAK = re.compile(r"[,;]\s*(?:(?:or|and)\s+)?|\s+(?:or|and)\s+(?=[^,;]*$)|\s+or\s+|\n+")
+_COMMA = re.compile(r"[,;]\s*(?:(?:or|and)\s+)?")
+_CONJUNCTION = re.compile(r"\s(?:or|and)\s")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'“*(]?[A-Z0-9])|\n+")
 _MAX_TOPIC_WORDS = 12
 
@@ -114,14 +115,15 @@ def sentences(text: str) -> Iterator[str]:
 
 def _announced(document: Document, kind: str) -> Iterator[Trigger]:
     for section in document.sections:
+        of_section = _announces(section.title)
+        of_lead = {lead: _announces(lead) for lead in {item.lead for item in section.items}}
         for item in section.items:
-            if _kind(item, section) == kind and not item.text.endswith(":"):
+            if _kind(item, of_lead[item.lead] or of_section) == kind and not item.text.endswith(":"):
                 yield Trigger(text=item.text, line=item.line)
 
 
-def _kind(item: Item, section: Section) -> str | None:
-    """What a bullet is, by the line above its list, or else by its section; its own words can turn it around."""
-    announced = _announces(item.lead) or _announces(section.title)
+def _kind(item: Item, announced: str | None) -> str | None:
+    """What a bullet is, by the line above its list or else by its section; its own words can turn it around."""
     turns_around = _EXCLUSION if announced else _PLAIN_EXCLUSION
     return "exclusion" if turns_around.match(item.text) else announced
 
@@ -137,7 +139,9 @@ def _topics(subject: str) -> tuple[str, ...]:
     """What a sentence lists: after a dash, a colon or "such as" if it has one, else all of it."""
     start = _LIST_START.search(subject)
     listed = subject[start.end() :] if start else _NEED.sub("", subject, count=1)
-    parts = (part.strip(" .:!\"'“”*`()") for part in _TOPIC_BREAK.split(listed))
+    *firsts, last = _COMMA.split(listed)
+    pieces = [piece for first in firsts for piece in first.split(" or ")] + _CONJUNCTION.split(last)
+    parts = (piece.strip(" .:!\"'“”*`()") for piece in pieces)
     topics = [part for part in parts if part and len(part.split()) <= _MAX_TOPIC_WORDS]
     return tuple(dict.fromkeys(topics))
 

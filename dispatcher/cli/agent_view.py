@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from dispatcher.agent import Agent
-from dispatcher.cli.console import one_line
-from dispatcher.cli.views import describe_model, short
+from dispatcher.cli.console import one_line, short
+from dispatcher.cli.views import describe_model
 from dispatcher.llm import ModelChoice
 from dispatcher.registry import Registry
 
@@ -45,7 +45,8 @@ def _fields(agent: Agent, registry: Registry, model: ModelChoice) -> Iterator[tu
     if agent.mcp_servers:
         yield "MCP servers", [", ".join(agent.mcp_servers)]
     yield from _lists(agent)
-    yield "prompt", [f"{len(agent.prompt):,} characters, from line {agent.prompt_line}; --prompt prints it"]
+    size = f"{len(agent.prompt):,} characters, from line {agent.prompt_line}; --prompt prints it"
+    yield "prompt", [size if agent.prompt.strip() else "none, so the agent can't be run"]
 
 
 def _lists(agent: Agent) -> Iterator[tuple[str, Sequence[str]]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dispatcher.cli import options
-from dispatcher.cli.console import Console, one_line
+from dispatcher.cli.console import Console, one_line, short
 
 if TYPE_CHECKING:
     from dispatcher.agent import Agent
@@ -18,6 +18,7 @@ __all__ = ["check", "list_agents", "show"]
 
 _AGENT_FILES = 3
 _NAME_WIDTH = 30
+_SCOPE_WIDTH = len("bundled")
 
 
 def list_agents(
@@ -44,7 +45,8 @@ def list_agents(
         listed = [agent_output(each, is_routable=id(each) in routable) for each in registry.agents]
         if everything:
             listed += [agent_output(each.agent, is_routable=False, shadowed_by=each.by) for each in registry.shadowed]
-        console.result(to_json(ListOutput, {"schema_version": SCHEMA_VERSION, "agents": listed}))
+        output: ListOutput = {"schema_version": SCHEMA_VERSION, "agents": listed, "errors": list(registry.errors)}
+        console.result(to_json(ListOutput, output))
     else:
         show_registry_faults(registry, console)
         _print_list(registry, console, routable, everything=everything)
@@ -102,7 +104,7 @@ def check(
     ] = False,
     debug: options.DebugOption = False,
 ) -> int:
-    """Read all agent files and report every fault with its file, its line and how to mend it."""
+    """Report the faults of all agent files, and how to mend them."""
     from dispatcher.cli.setting_up import load_registry
 
     console = Console(quiet=quiet or as_json, verbose=verbose)
@@ -122,8 +124,10 @@ def _print_list(registry: Registry, console: Console, routable: set[int], *, eve
     width = min(_NAME_WIDTH, max((len(agent.name) for agent in registry.agents), default=0))
 
     def line(agent: Agent, remark: str) -> str:
-        name = one_line(agent.name, width)
-        return f"{name:{width}}  {one_line(remark + agent.description, console.width - width - 2)}"
+        text = f"{one_line(agent.name, width):{width}}  {agent.source.scope:{_SCOPE_WIDTH}}  "
+        description = remark + " ".join(agent.description.split())
+        # A person wants a line an agent; a program that searches the list wants all of it.
+        return text + (one_line(description, console.width - len(text)) if sys.stdout.isatty() else description)
 
     for agent in registry.agents:
         if id(agent) in routable:
@@ -131,34 +135,31 @@ def _print_list(registry: Registry, console: Console, routable: set[int], *, eve
         elif everything:
             console.result(line(agent, "(not routed to) "))
     if everything:
-        from dispatcher.cli.views import short
-
         for shadowed in registry.shadowed:
             places = f"{short(shadowed.agent.source.path)} is shadowed by {short(shadowed.by.source.path)}"
             console.result(f"{shadowed.agent.name:{width}}  {places}")
-    hidden = len(registry.agents) - len(routable)
-    if not everything and (hidden or registry.shadowed):
-        console.say(
-            f"{hidden} kept out of routing and {len(registry.shadowed)} shadowed are not listed; --all shows them.",
-            style="dim",
-        )
+    counts = {"kept out of routing": len(registry.agents) - len(routable), "shadowed": len(registry.shadowed)}
+    hidden = [f"{count} {what}" for what, count in counts.items() if count]
+    if hidden and not everything:
+        console.say(f"Not listed: {', '.join(hidden)}; --all shows them.", style="dim")
 
 
 def _print_check(registry: Registry, console: Console) -> None:
     for found in registry.diagnostics:
         console.diagnostic(found, write=sys.stdout)
     if console.verbose:
-        from dispatcher.cli.views import short
-
         for passed in registry.passed_over:
             console.result(f"{short(passed.path)}: passed over: {passed.reason}")
     counts = dict.fromkeys(("error", "warning", "note"), 0)
     for found in registry.diagnostics:
         counts[found.severity] += 1
-    listed = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
-    console.result(
-        f"{registry.file_count} files, {len(registry.agents)} agents, {len(registry.passed_over)} passed over; {listed}"
-    )
+    read = f"{_counted(registry.file_count, 'file')}, {_counted(len(registry.agents), 'agent')}"
+    found_of_each = ", ".join(_counted(count, name) for name, count in counts.items())
+    console.result(f"{read}, {len(registry.passed_over)} passed over; {found_of_each}")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _nothing_left(registry: Registry, console: Console) -> int:

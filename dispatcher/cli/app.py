@@ -1,12 +1,13 @@
 """The commands, and what becomes of an error: one clear line and an exit code.
 
 0 done; 1 a check or gate was missed, or the output could not be written; 2 usage and config; 3 agent files;
-4 abstained; 5 the model's service gave no whole answer; 130 interrupted.
+4 abstained; 5 the model's service gave no whole answer; 130 interrupted; 141 nobody reads the output any more.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,28 +17,34 @@ from typer.exceptions import TyperException
 
 from dispatcher.cli import agents, config, route, run, versions
 from dispatcher.cli.console import Console
-from dispatcher.cli.group import TaskGroup
+from dispatcher.cli.group import OUTPUT_CLOSED, TaskGroup
 from dispatcher.errors import DispatcherError, UsageError
 from dispatcher.version import __version__
 
 __all__ = ["app", "main"]
 
 _INTERRUPTED = 130
-_OUTPUT_CLOSED = 141  # as a shell reports a command that was stopped by a closed pipe
-_EPILOG = (
-    'Examples: dispatch "design a user API"; dispatch route "the build is red"; git diff | dispatch "review this"; '
-    'dispatch @test-engineer "cover the parser"; dispatch -- agents are slow today (a task that begins with a '
-    "command's name)."
-)
+_SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSWORD|CUSTOM_HEADERS")
+_SHORTEST_SECRET = 8
+_EPILOG = """\b
+Examples:
+  dispatch "design a user API"
+  dispatch @test-engineer "cover the parser"
+  git diff | dispatch "review this"
+  dispatch route "the build is red"       who would take it, and why
+  dispatch -- agents are slow today       a task that begins with a command
+"""
 
 app = typer.Typer(
     cls=TaskGroup,
     name="dispatch",
-    help="Route a task to the right one of your Markdown agents, and print its answer: dispatch [OPTIONS] TASK...",
+    help="Route a task to the right one of your Markdown agents, and print its answer.",
+    subcommand_metavar="TASK... | COMMAND [ARGS]...",
     epilog=_EPILOG,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 agents_app = typer.Typer(name="agents", help="Look at the agents.", rich_markup_mode=None)
 config_app = typer.Typer(name="config", help="Look at the settings.", rich_markup_mode=None)
@@ -71,19 +78,30 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script. Never shows a traceback, unless asked to with --debug."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="replace")
+    _prepare_streams()
     code = _guarded(words)
     # Standard output is flushed here, where a failure can still be told; the interpreter would only grumble.
     sys.exit(_flushed(code))
 
 
+def _prepare_streams() -> None:
+    """Output is UTF-8 everywhere; a stream that the caller has closed is one that holds, or takes, nothing."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+
+
 def _guarded(words: list[str]) -> int:
     console = Console()
-    wants_traceback = "--debug" in words or bool(os.environ.get("DISPATCH_DEBUG"))
+    options = words[: words.index("--")] if "--" in words else words
+    wants_traceback = "--debug" in options
     try:
         returned = app(args=words, prog_name="dispatch", standalone_mode=False)
+        if returned == _INTERRUPTED:  # what typer makes of Ctrl-C
+            console.say("interrupted")
         return returned if isinstance(returned, int) else 0
     except DispatcherError as error:
         if wants_traceback:
@@ -95,8 +113,6 @@ def _guarded(words: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         console.say("interrupted")
         return _INTERRUPTED
-    except BrokenPipeError:
-        return _OUTPUT_CLOSED
     except OSError as error:
         if wants_traceback:
             _print_traceback()
@@ -115,8 +131,14 @@ def _guarded(words: list[str]) -> int:
 
 
 def _show_usage_error(error: Any) -> int:
-    command = error.ctx.command_path if getattr(error, "ctx", None) else "dispatch"
-    hint = f"`{command} --help` shows what there is; a task that begins with a command's name goes after --"
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "dispatch"
+    names = getattr(context.command, "commands", ()) if context else ()
+    hint = f"`{path}` has the commands {', '.join(names)}" if names else f"`{path} --help` shows what there is"
+    if path in ("dispatch", "dispatch run"):
+        hint += "; a task that begins with a dash goes after --"
+    else:
+        hint += "; a task that begins with a command's name goes after --"
     Console().problem(UsageError(error.format_message(), hint=hint))
     return UsageError.exit_code
 
@@ -125,9 +147,10 @@ def _flushed(code: int) -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        code = code or _OUTPUT_CLOSED
+        code = code or OUTPUT_CLOSED
     except OSError as error:
-        Console().problem(DispatcherError(f"the output could not be written: {error.strerror or error}"))
+        if code == 0:
+            Console().problem(DispatcherError(f"the output could not be written: {error.strerror or error}"))
         code = code or 1
     else:
         return code
@@ -137,6 +160,11 @@ def _flushed(code: int) -> int:
 
 
 def _print_traceback() -> None:
+    """The traceback on stderr, without the keys that an exception of somebody else's may quote."""
     import traceback
 
-    traceback.print_exc()
+    from dispatcher.llm.failures import redact
+
+    values = [value for name, value in os.environ.items() if _SECRET_NAME.search(name)]
+    secrets = [word for value in values for word in value.split() if len(word) >= _SHORTEST_SECRET]
+    sys.stderr.write(redact(traceback.format_exc(), secrets))

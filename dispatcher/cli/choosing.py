@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 
-import typer
-
 from dispatcher.cli.console import Console
-from dispatcher.cli.views import offered, show_abstained
+from dispatcher.cli.views import offered, show_decision
 from dispatcher.routing import Decision, How, Outcome
 
 __all__ = ["choose"]
 
 
-def choose(decision: Decision, console: Console) -> Decision | None:
+def choose(decision: Decision, console: Console, *, explain: bool = False) -> Decision | None:
     """The decision of the person at the terminal; None if there is nobody, or nobody of the three will do."""
-    show_abstained(decision, console)
+    show_decision(decision, console, in_full=explain)
     candidates = offered(decision)
-    if not candidates or not console.is_interactive or console.quiet:
+    by_number = {str(number): candidate.agent for number, candidate in enumerate(candidates, start=1)}
+    may_ask = bool(candidates) and console.is_interactive and not console.quiet
+    chosen = by_number.get(console.ask("Which one? (number, or Enter for none)")) if may_ask else None
+    if chosen is None:
         console.say("Name one with --agent NAME, or say more of the task.", indent=2)
         return None
-    answer = typer.prompt("Which one? (number, or Enter for none)", default="", show_default=False, err=True)
-    if answer.strip() not in [str(number) for number in range(1, len(candidates) + 1)]:
-        return None
-    chosen = candidates[int(answer) - 1].agent
     return dataclasses.replace(
         decision, outcome=Outcome.ROUTED, how=How.CHOSEN, agent=chosen, reason="it was chosen from the three best"
     )

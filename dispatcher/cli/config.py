@@ -52,7 +52,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     debug: options.DebugOption = False,
 ) -> int:
-    """Write a config.yaml with every setting, its default and what it means."""
+    """Write a config.yaml that says what every setting means."""
     import os
 
     from dispatcher.settings.files import FILE_NAME, default_config_text, user_config_path
@@ -64,7 +64,9 @@ def init(
         with path.open("w" if force else "x", encoding="utf-8", newline="\n") as file:
             file.write(default_config_text())
     except FileExistsError:
-        raise UsageError(f"{path} is already there", hint="--force replaces it") from None
+        raise UsageError(
+            f"{path} is already there", hint="add the key dispatcher: to it, or replace it with --force"
+        ) from None
     except OSError as problem:
         raise UsageError(f"{path} can't be written: {problem.strerror or problem}") from None
     console.result(str(path))
@@ -73,11 +75,11 @@ def init(
 
 def schema(
     name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="config, or a command whose --json output is meant: run, route, ...")
+        str, typer.Argument(metavar="NAME", help="config, or a command whose --json output is meant: run, route, ...")
     ] = "config",
     debug: options.DebugOption = False,
 ) -> int:
-    """Print the JSON schema of config.yaml, or of what a command prints with --json."""
+    """Print the JSON schema of config.yaml, or of a command's --json."""
     from dispatcher.cli.outputs import OUTPUTS, schema_of
     from dispatcher.settings import settings_schema
 

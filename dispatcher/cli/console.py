@@ -12,12 +12,13 @@ import re
 import shutil
 import sys
 import textwrap
+from pathlib import Path
 from typing import TextIO
 
 from dispatcher.agent import Diagnostic, Severity
 from dispatcher.errors import DispatcherError, LLMError
 
-__all__ = ["Console", "one_line", "printable"]
+__all__ = ["Console", "one_line", "printable", "short"]
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "green": "32"}
@@ -34,18 +35,30 @@ class Console:
         self.width = max(40, min(_WIDEST, shutil.get_terminal_size((80, 24)).columns))
 
     @property
+    def is_watched(self) -> bool:
+        """Whether a person sees what is said."""
+        return sys.stderr.isatty() and not self.quiet
+
+    @property
     def is_interactive(self) -> bool:
         """Whether a person can be asked."""
-        return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
+    def ask(self, question: str) -> str:
+        """What the person at the terminal types. The question, too, stays out of stdout."""
+        sys.stderr.write(f"{printable(question)} ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip()
 
     def result(self, text: str, *, end: str = "\n") -> None:
         """A piece of the result."""
-        sys.stdout.write((printable(text) if sys.stdout.isatty() else text) + end)
-        sys.stdout.flush()
-
-    def table(self, text: str) -> None:
-        """A line of a result that is a listing for people."""
-        self.result(text)
+        try:
+            sys.stdout.write((printable(text) if sys.stdout.isatty() else text) + end)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise DispatcherError(f"the output could not be written: {error.strerror or error}") from error
 
     def say(self, text: str = "", *, style: str | None = None, indent: int = 0) -> None:
         """A line for the person in front, wrapped to the width of the terminal."""
@@ -69,9 +82,8 @@ class Console:
     def diagnostic(self, found: Diagnostic, *, write: TextIO | None = None) -> None:
         """A reader's finding: where, what, and how to mend it."""
         stream = write or sys.stderr
-        self._write(
-            stream, f"{found.location()}: {found.severity}: {found.message}", _SEVERITY_STYLES[found.severity], 0
-        )
+        place = short(found.path) if found.line is None else f"{short(found.path)}:{found.line}"
+        self._write(stream, f"{place}: {found.severity}: {found.message}", _SEVERITY_STYLES[found.severity], 0)
         if found.hint:
             self._write(stream, found.hint, None, 4)
 
@@ -84,7 +96,7 @@ class Console:
         margin = " " * indent
         lines = textwrap.wrap(
             printable(text),
-            self.width - indent,
+            self.width,
             break_long_words=False,
             break_on_hyphens=False,
             initial_indent=margin,
@@ -94,6 +106,15 @@ class Console:
             for line in lines:
                 stream.write((self.styled(line, style, stream) if style else line) + "\n")
             stream.flush()
+
+
+def short(path: Path) -> str:
+    """A path as a person would write it: relative to here, or to the home folder."""
+    absolute = path.absolute()
+    for base, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if absolute.is_relative_to(base):
+            return prefix + str(absolute.relative_to(base))
+    return str(path)
 
 
 def printable(text: str) -> str:

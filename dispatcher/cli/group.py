@@ -6,19 +6,20 @@ is no command is a task; a word that is nearly one is asked about first, since a
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
+from dispatcher.cli.console import Console
 from dispatcher.errors import UsageError
 
-__all__ = ["TaskGroup"]
+__all__ = ["OUTPUT_CLOSED", "TaskGroup"]
 
 DEFAULT_COMMAND = "run"
-_OWN_OPTIONS = frozenset({"--help", "--version", "--install-completion", "--show-completion"})
+OUTPUT_CLOSED = 141  # as a shell reports a command that was stopped by a closed pipe
+_OWN_OPTIONS = frozenset({"-h", "--help", "--version", "--install-completion", "--show-completion"})
 _SHORTEST_NEARLY = 4
 
 
@@ -26,10 +27,33 @@ class TaskGroup(TyperGroup):
     """A group of commands whose default is to run a task."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, self._in_order(args))
+        is_completion = ctx.resilient_parsing
+        words = self._in_order(args, may_ask=not is_completion) if args or not is_completion else args
+        return super().parse_args(ctx, words)
 
-    def _in_order(self, args: Sequence[str]) -> list[str]:
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """The commands, and the options of a task."""
+        default = self.commands[DEFAULT_COMMAND]
+        return [*super().shell_complete(ctx, incomplete), *default.shell_complete(ctx, incomplete)]
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # which typer would make a failure
+            raise typer.Exit(OUTPUT_CLOSED) from None
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The options of a task first, which need no command's name either."""
+        default = self.commands[DEFAULT_COMMAND]
+        records = [param.get_help_record(ctx) for param in default.params if param.param_type_name == "option"]
+        with formatter.section("Options for a task"):
+            formatter.write_dl([record for record in records if record is not None])
+        super().format_options(ctx, formatter)
+
+    def _in_order(self, args: Sequence[str], *, may_ask: bool) -> list[str]:
         """The path of the command, then its options, then everything else."""
+        if list(args) == ["help"]:
+            return ["--help"]
         path: list[str] = []
         options: list[str] = []
         group: Any = self
@@ -45,7 +69,8 @@ class TaskGroup(TyperGroup):
             command = group.commands.get(word)
             if command is None:
                 if not path:
-                    self._ask_if_nearly_a_command(word)
+                    if may_ask:
+                        self._ask_if_nearly_a_command(word)
                     path = [DEFAULT_COMMAND]
                 return [*path, *options, word, *words]
             path.append(word)
@@ -66,14 +91,15 @@ class TaskGroup(TyperGroup):
     def _ask_if_nearly_a_command(self, word: str) -> None:
         from rapidfuzz.distance import DamerauLevenshtein
 
+        console = Console()
         for name in self.commands:
-            allowed = 1 if len(name) < 6 else 2
-            is_near = DamerauLevenshtein.distance(word, name, score_cutoff=allowed) <= allowed
+            is_near = DamerauLevenshtein.distance(word, name, score_cutoff=1) <= 1
             if not is_near or len(name) < _SHORTEST_NEARLY or len(word) < _SHORTEST_NEARLY:
                 continue
             hint = f"for the command: dispatch {name} ...; for the task: dispatch -- {word} ..."
-            if not (sys.stdin.isatty() and sys.stderr.isatty()):
-                raise UsageError(f'"{word}" is nearly the command "{name}"', hint=hint)
-            if not typer.confirm(f'"{word}" is nearly the command "{name}". Run it as a task?', err=True):
+            likeness = f'"{word}" is nearly the command "{name}"'
+            if not console.is_interactive:
+                raise UsageError(likeness, hint=hint)
+            if console.ask(f"{likeness}. Run it as a task? [y/N]").lower() not in ("y", "yes"):
                 raise UsageError("nothing was run", hint=hint)
             return

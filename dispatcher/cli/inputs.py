@@ -19,6 +19,7 @@ from dispatcher.errors import UsageError
 __all__ = ["read_task"]
 
 _PATIENCE_SECONDS = 2.0
+_PATIENCE_WITH_A_PERSON_SECONDS = 60.0
 _LARGEST_INPUT = 10_000_000
 
 
@@ -26,7 +27,7 @@ def read_task(words: Sequence[str], console: Console) -> str:
     """The whole task. Raises UsageError if there is none."""
     typed = " ".join(word for word in words if word != "-").strip()
     if "-" in words or not typed:
-        given = _read_all() if "-" in words or not _is_terminal() else ""
+        given = _read_all() if "-" in words or not sys.stdin.isatty() else ""
     else:
         given = _read_all() if _has_input(console) else ""
     task = "\n\n".join(part for part in (typed, given.strip("\n")) if part.strip())
@@ -35,33 +36,35 @@ def read_task(words: Sequence[str], console: Console) -> str:
     return task
 
 
-def _is_terminal() -> bool:
-    return sys.stdin is None or sys.stdin.isatty()
-
-
 def _has_input(console: Console) -> bool:
     """Whether something that is meant for this command stands on standard input."""
     try:
         descriptor = sys.stdin.fileno()
         mode = os.fstat(descriptor).st_mode
-    except (AttributeError, OSError, ValueError):
+    except (OSError, ValueError):
         return False
     if stat.S_ISREG(mode):
         return os.lseek(descriptor, 0, os.SEEK_CUR) == 0
     if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) or sys.platform == "win32":
         return False
-    ready, _, _ = select.select([descriptor], [], [], _PATIENCE_SECONDS)
-    if not ready:
-        console.notice(
-            "standard input is a pipe on which nothing came, so it was left out; add - to the task to wait for it"
-        )
+    if _comes(descriptor, _PATIENCE_SECONDS):
+        return True
+    if console.is_watched:
+        console.notice("waiting for standard input; Ctrl-C stops, and </dev/null goes without it")
+        if _comes(descriptor, _PATIENCE_WITH_A_PERSON_SECONDS):
+            return True
+    console.notice("nothing came on standard input, so it was left out; add - to the task to wait for it")
+    return False
+
+
+def _comes(descriptor: int, seconds: float) -> bool:
+    """Whether something, if only the end, comes on a pipe in time."""
+    ready, _, _ = select.select([descriptor], [], [], seconds)
     return bool(ready)
 
 
 def _read_all() -> str:
     """Standard input to its end, as UTF-8."""
-    if sys.stdin is None:
-        return ""
     content = sys.stdin.buffer.read(_LARGEST_INPUT + 1)
     if len(content) > _LARGEST_INPUT:
         raise UsageError(f"standard input has more than {_LARGEST_INPUT:,} bytes", hint="send a part of it")

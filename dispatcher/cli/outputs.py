@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any
+
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from dispatcher.agent import Agent, Diagnostic
 from dispatcher.llm import ModelChoice, Usage, request_body
@@ -58,6 +60,8 @@ class RouteOutput(TypedDict):
     schema_version: int
     task: str
     decision: DecisionOutput
+    errors: list[Diagnostic]
+    """The agent files that were lost."""
 
 
 class RunOutput(TypedDict):
@@ -74,6 +78,8 @@ class RunOutput(TypedDict):
     cost_usd: float | None
     request_id: str | None
     notices: list[str]
+    errors: list[Diagnostic]
+    """The agent files that were lost."""
 
 
 class AgentOutput(TypedDict):
@@ -90,6 +96,8 @@ class AgentOutput(TypedDict):
 class ListOutput(TypedDict):
     schema_version: int
     agents: list[AgentOutput]
+    errors: list[Diagnostic]
+    """The agent files that were lost."""
 
 
 class ShowOutput(TypedDict):
@@ -152,11 +160,16 @@ def schema_of(shape: Any) -> dict[str, Any]:
     return TypeAdapter(shape).json_schema(mode="serialization")
 
 
-def route_output(decision: Decision) -> RouteOutput:
-    return {"schema_version": SCHEMA_VERSION, "task": decision.task, "decision": _decision(decision)}
+def route_output(decision: Decision, registry: Registry) -> RouteOutput:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "task": decision.task,
+        "decision": _decision(decision),
+        "errors": list(registry.errors),
+    }
 
 
-def run_output(plan: Plan, reply: Reply | None, notices: Sequence[str]) -> RunOutput:
+def run_output(plan: Plan, reply: Reply | None, notices: Sequence[str], registry: Registry) -> RunOutput:
     """A run; without a reply it is a dry one."""
     was_sent = reply is not None and reply.was_sent
     return {
@@ -172,6 +185,7 @@ def run_output(plan: Plan, reply: Reply | None, notices: Sequence[str]) -> RunOu
         "cost_usd": reply.cost if reply and was_sent else None,
         "request_id": reply.request_id if reply else None,
         "notices": [*notices, *plan.notices],
+        "errors": list(registry.errors),
     }
 
 

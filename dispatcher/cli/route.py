@@ -16,7 +16,7 @@ _ABSTAINED = 4
 
 def route(
     task: Annotated[
-        list[str] | None, typer.Argument(metavar="TASK...", help="The task to route; - for standard input.")
+        list[str] | None, typer.Argument(metavar="TASK", help="The task to route; - for standard input.")
     ] = None,
     agent: Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Use this agent.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say in full why.")] = False,
@@ -30,20 +30,18 @@ def route(
     """Say which agent would take a task, and why; run nothing. Only the name goes to standard output."""
     from dispatcher.cli.inputs import read_task
     from dispatcher.cli.setting_up import load_dispatcher
-    from dispatcher.cli.views import show_abstained, show_decision
+    from dispatcher.cli.views import show_decision
 
     console = Console(quiet=quiet or as_json, verbose=verbose)
     text = read_task(task or [], console)
-    decision = load_dispatcher(console, agents=agents, config=config).route(text, agent=agent)
+    dispatcher = load_dispatcher(console, agents=agents, config=config)
+    decision = dispatcher.route(text, agent=agent)
     if as_json:
         from dispatcher.cli.outputs import RouteOutput, route_output, to_json
 
-        console.result(to_json(RouteOutput, route_output(decision)))
-    elif decision.agent is None:
-        show_abstained(decision, console)
-        if explain:
-            show_decision(decision, console, in_full=True)
+        console.result(to_json(RouteOutput, route_output(decision, dispatcher.registry)))
     else:
         show_decision(decision, console, in_full=explain or verbose)
-        console.result(decision.agent.name)
+        if decision.agent is not None:
+            console.result(decision.agent.name)
     return 0 if decision.agent is not None else _ABSTAINED

@@ -27,7 +27,7 @@ _STOPS = {
 
 def run(
     task: Annotated[
-        list[str] | None, typer.Argument(metavar="TASK...", help="What is to be done; - for standard input.")
+        list[str] | None, typer.Argument(metavar="TASK", help="What is to be done; - for standard input.")
     ] = None,
     agent: Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Use this agent.")] = None,
     model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="Use this model.")] = None,
@@ -40,7 +40,7 @@ def run(
         typer.Option("--file", metavar="PATH", help="A text, image or PDF to send along; may be repeated."),
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", min=1, help="The longest answer, in tokens.")
+        int | None, typer.Option("--max-tokens", metavar="N", min=1, help="The longest answer, in tokens.")
     ] = None,
     allow_undefined: Annotated[
         bool, typer.Option("--allow-undefined", help="Send placeholders without a value as they stand.")
@@ -56,6 +56,7 @@ def run(
     debug: options.DebugOption = False,
 ) -> int:
     """Choose the right agent for a task and print its answer."""
+    from dispatcher.cli.choosing import choose
     from dispatcher.cli.inputs import read_task
     from dispatcher.cli.setting_up import load_dispatcher
     from dispatcher.runtime import load_attachment
@@ -71,26 +72,16 @@ def run(
         "allow_undefined": allow_undefined,
         "attachments": attachments,
     }
-    plan = _plan(dispatcher, text, run_options, console, may_ask=not as_json)
+    plan = dispatcher.plan(text, **run_options)
     if as_json:
         return _print_json(dispatcher, plan, dry_run=dry_run)
     if plan.request is None:
-        return _ABSTAINED
+        decision = choose(plan.decision, console, explain=explain)
+        if decision is None:
+            return _ABSTAINED
+        run_options["decision"] = decision
+        plan = dispatcher.plan(text, **run_options)
     return _carry_out(dispatcher, plan, console, explain=explain, dry_run=dry_run, no_stream=no_stream)
-
-
-def _plan(dispatcher: Dispatcher, text: str, run_options: RunOptions, console: Console, *, may_ask: bool) -> Plan:
-    """The plan; where no agent is sure enough, the user is asked if there is one to ask."""
-    plan = dispatcher.plan(text, **run_options)
-    if plan.request is not None or not may_ask:
-        return plan
-    from dispatcher.cli.choosing import choose
-
-    decision = choose(plan.decision, console)
-    if decision is None:
-        return plan
-    run_options["decision"] = decision
-    return dispatcher.plan(text, **run_options)
 
 
 def _carry_out(
@@ -125,8 +116,8 @@ def _print_stream(dispatcher: Dispatcher, plan: Plan, console: Console) -> Reply
             elif isinstance(event, TextDelta) and event.text:
                 if not last:
                     console.say()
-                console.result(event.text, end="")
-                last = event.text
+                last = event.text  # before it is printed, so that an interrupt right after that finds it
+                console.result(last, end="")
     finally:
         if last and not last.endswith("\n"):
             console.result("")
@@ -146,7 +137,7 @@ def _print_json(dispatcher: Dispatcher, plan: Plan, *, dry_run: bool) -> int:
     from dispatcher.cli.outputs import RunOutput, run_output, to_json
 
     reply = None if dry_run or plan.request is None else dispatcher.dispatch(plan)
-    Console().result(to_json(RunOutput, run_output(plan, reply, dispatcher.notices)))
+    Console().result(to_json(RunOutput, run_output(plan, reply, dispatcher.notices, dispatcher.registry)))
     if plan.request is None:
         return _ABSTAINED
     return _INCOMPLETE if reply is not None and reply.was_sent and not reply.is_complete else 0

@@ -14,7 +14,7 @@ _PACKAGES = ("anthropic", "scikit-learn", "numpy", "pydantic", "python-frontmatt
 
 
 def version(as_json: options.JsonOption = False, debug: options.DebugOption = False) -> int:
-    """Print the version, and with --json those of Python and of the packages that matter."""
+    """Print the version. With --json also those of Python and of the packages that matter."""
     console = Console()
     if not as_json:
         console.result(f"agent-dispatcher {__version__}")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from dispatcher.cli.console import Console, one_line
+from dispatcher.cli.console import Console, one_line, short
 from dispatcher.llm import ModelChoice
 from dispatcher.registry import Registry
 from dispatcher.routing import Candidate, Decision, Evidence, How
@@ -12,8 +10,6 @@ from dispatcher.runtime import Plan, Reply
 
 __all__ = [
     "offered",
-    "short",
-    "show_abstained",
     "show_decision",
     "show_plan",
     "show_preview",
@@ -32,25 +28,16 @@ _BRIEF_EVIDENCE = 2
 _MOST_FAULTS = 3
 
 
-def short(path: Path) -> str:
-    """A path as a person would write it: relative to here, or to the home folder."""
-    absolute = path.absolute()
-    for base, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
-        if absolute.is_relative_to(base):
-            return prefix + str(absolute.relative_to(base))
-    return str(path)
-
-
 def show_decision(decision: Decision, console: Console, *, in_full: bool = False) -> None:
-    """Who, how sure and why; in full, every piece of evidence and the runners-up."""
+    """Who, how sure and why, or the three best to choose from; in full, all of the evidence and the runners-up."""
     if decision.agent is None:
-        console.say("No agent was chosen: " + decision.reason + ".", style="bold")
+        _show_offer(decision, console)
     else:
         console.say(f"→ {decision.agent.name}{_certainty(decision)}", style="bold")
-    if decision.agent is not None and decision.how is not How.SCORED:
-        console.say(f"{decision.how}: {decision.reason}", indent=2)
-    evidence = decision.evidence
-    for each in evidence if in_full else evidence[:_BRIEF_EVIDENCE]:
+        if decision.how is not How.SCORED:
+            console.say(f"{decision.how}: {decision.reason}", indent=2)
+    brief = _BRIEF_EVIDENCE if decision.agent is not None else 0
+    for each in decision.evidence if in_full else decision.evidence[:brief]:
         _show_evidence(each, console, in_full=in_full)
     if in_full and len(decision.candidates) > 1:
         console.say("ranking", style="bold", indent=2)
@@ -61,14 +48,6 @@ def show_decision(decision: Decision, console: Console, *, in_full: bool = False
             + ("" if decision.is_calibrated else " (not calibrated yet)"),
             indent=2,
         )
-
-
-def show_abstained(decision: Decision, console: Console) -> None:
-    """The three best, for somebody who has to choose."""
-    console.say(f"No agent is sure enough: {decision.reason}.", style="bold")
-    for number, candidate in enumerate(offered(decision), start=1):
-        text = f"{number}. {candidate.name} ({candidate.score:.2f}): {candidate.agent.description}"
-        console.say(one_line(text, console.width - 2), indent=2)
 
 
 def offered(decision: Decision) -> tuple[Candidate, ...]:
@@ -131,12 +110,23 @@ def show_registry_faults(registry: Registry, console: Console) -> None:
             console.notice(f"{short(shadowed.agent.source.path)} is shadowed by {short(shadowed.by.source.path)}")
 
 
+def _show_offer(decision: Decision, console: Console) -> None:
+    console.say(f"No agent was chosen: {decision.reason}.", style="bold")
+    for number, candidate in enumerate(offered(decision), start=1):
+        text = f"{number}. {candidate.name} ({candidate.score:.2f}): {candidate.agent.description}"
+        console.say(one_line(text, console.width - 2), indent=2)
+
+
 def _certainty(decision: Decision) -> str:
     if decision.how is not How.SCORED:
         return ""
-    percent = f"{decision.confidence:.0%} sure" if decision.is_calibrated else f"confidence {decision.confidence:.2f}"
+    percent = (
+        f"{decision.confidence:.0%} sure"
+        if decision.is_calibrated
+        else f"confidence {decision.confidence:.2f}, uncalibrated"
+    )
     runner_up = f", before {decision.candidates[1].name}" if len(decision.candidates) > 1 else ""
-    return f"  ({percent}{'' if decision.is_calibrated else ', not calibrated yet'}{runner_up})"
+    return f"  ({percent}{runner_up})"
 
 
 def _show_evidence(evidence: Evidence, console: Console, *, in_full: bool) -> None:

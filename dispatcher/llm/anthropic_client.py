@@ -5,17 +5,19 @@ One assembler turns raw events into pieces of text and a completion; the four me
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import re
 import sys
+import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dispatcher.errors import CredentialError, LLMError
+from dispatcher.errors import CredentialError, LLMError, NetworkError
 from dispatcher.llm.client import Completion, Request, TextDelta, Usage
-from dispatcher.llm.failures import broken_stream, translate
+from dispatcher.llm.failures import broken_stream, not_the_api, translate
 from dispatcher.settings import LLMSettings
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ __all__ = ["STANDARD_BASE_URL", "AnthropicClient", "has_credential", "request_bo
 STANDARD_BASE_URL = "https://api.anthropic.com"
 _KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 _SIGNS_OF_A_PROFILE = ("ANTHROPIC_PROFILE", "ANTHROPIC_CONFIG_DIR", "ANTHROPIC_FEDERATION_RULE_ID")
-_AUTHORIZATION = re.compile(r"(?im)^\s*(authorization|x-api-key)\s*:")
+_AUTHORIZATION = re.compile(r"(?im)^\s*(?:authorization|x-api-key)\s*:\s*(?:Bearer\s+)?(.*)$")
 _CONNECT_SECONDS = 10.0
 
 
@@ -55,9 +57,7 @@ def has_credential(settings: LLMSettings, environment: Mapping[str, str] | None 
     profile that is there and can't be used.
     """
     environment = os.environ if environment is None else environment
-    if settings.api_key_env and environment.get(settings.api_key_env):
-        return True
-    if any(environment.get(name) for name in _KEY_VARIABLES):
+    if any(environment.get(name, "").strip() for name in (settings.api_key_env or "", *_KEY_VARIABLES)):
         return True
     if _AUTHORIZATION.search(environment.get("ANTHROPIC_CUSTOM_HEADERS", "")):
         return True
@@ -78,19 +78,21 @@ class AnthropicClient:
     Parameters
     ----------
     settings: base_url, api_key_env, timeout (seconds) and max_retries count.
-    environment: where the variable that `api_key_env` names is looked up; the process's if not given.
+    environment: where keys and ANTHROPIC_BASE_URL are looked up; the process's if not given. (The SDK looks for
+        profiles and its other options in the process's.)
     """
 
     def __init__(self, settings: LLMSettings | None = None, *, environment: Mapping[str, str] | None = None) -> None:
         self._settings = settings or LLMSettings()
         self._environment = os.environ if environment is None else environment
+        self._by_loop: weakref.WeakKeyDictionary[Any, anthropic.AsyncAnthropic] = weakref.WeakKeyDictionary()
 
     def complete(self, request: Request) -> Completion:
         try:
             message = self._sync.messages.create(**request_body(request), timeout=self._timeout)
         except Exception as problem:
             raise self._translated(problem, request) from problem
-        return _completion_of(message)
+        return self._completion_of(message)
 
     def stream(self, request: Request) -> Iterator[TextDelta | Completion]:
         assembler = _Assembler(request)
@@ -102,6 +104,8 @@ class AnthropicClient:
                         yield delta
         except Exception as problem:
             raise assembler.failure(self._translated(problem, request)) from problem
+        if not assembler.has_begun:
+            raise not_the_api(self._shown_url)
         yield assembler.completion()
 
     async def acomplete(self, request: Request) -> Completion:
@@ -109,7 +113,7 @@ class AnthropicClient:
             message = await self._async.messages.create(**request_body(request), timeout=self._timeout)
         except Exception as problem:
             raise self._translated(problem, request) from problem
-        return _completion_of(message)
+        return self._completion_of(message)
 
     async def astream(self, request: Request) -> AsyncIterator[TextDelta | Completion]:
         assembler = _Assembler(request)
@@ -122,17 +126,19 @@ class AnthropicClient:
                         yield delta
         except Exception as problem:
             raise assembler.failure(self._translated(problem, request)) from problem
+        if not assembler.has_begun:
+            raise not_the_api(self._shown_url)
         yield assembler.completion()
 
     def close(self) -> None:
         """Closes the connections that were kept open for further requests."""
         if "_sync" in self.__dict__:
-            self._sync.close()
+            self.__dict__.pop("_sync").close()
 
     async def aclose(self) -> None:
-        """The same for the asynchronous ones."""
-        if "_async" in self.__dict__:
-            await self._async.close()
+        """The same for the asynchronous ones of the running loop."""
+        if (client := self._by_loop.pop(asyncio.get_running_loop(), None)) is not None:
+            await client.close()
 
     @functools.cached_property
     def _sync(self) -> anthropic.Anthropic:
@@ -140,34 +146,39 @@ class AnthropicClient:
 
         return anthropic.Anthropic(**self._options)
 
-    @functools.cached_property
+    @property
     def _async(self) -> anthropic.AsyncAnthropic:
+        """One client for each event loop: a connection that is kept open belongs to the loop that opened it."""
         import anthropic
 
-        return anthropic.AsyncAnthropic(**self._options)
+        loop = asyncio.get_running_loop()
+        if loop not in self._by_loop:
+            self._by_loop[loop] = anthropic.AsyncAnthropic(**self._options)
+        return self._by_loop[loop]
 
     @property
     def _options(self) -> dict[str, Any]:
         import anthropic
 
         options: dict[str, Any] = {"max_retries": self._settings.max_retries}
-        if self._settings.base_url:
-            options["base_url"] = self._settings.base_url
-        if self._key is not None:
-            options["api_key"] = self._key
-        elif self._base_url != STANDARD_BASE_URL and not has_credential(self._settings, self._environment):
+        if self._settings.base_url or self._environment.get("ANTHROPIC_BASE_URL"):
+            options["base_url"] = self._base_url
+        name, secret = self._secret
+        if secret:
+            options["auth_token" if name == "ANTHROPIC_AUTH_TOKEN" else "api_key"] = secret
+        elif self._settings.api_key_env or not has_credential(self._settings, self._environment):
+            if self._base_url == STANDARD_BASE_URL:
+                raise CredentialError(f"there is no key: {name} is not set", hint=f"set {name} to your key")
             # A model server on the own machine needs no key; the SDK insists on being told so.
             options["default_headers"] = {"Authorization": anthropic.Omit()}
         return options
 
     @property
-    def _key(self) -> str | None:
-        name = self._settings.api_key_env
-        if not name:
-            return None
-        if not self._environment.get(name) and self._base_url == STANDARD_BASE_URL:
-            raise CredentialError(f"llm.api_key_env names {name}, which is not set", hint=f"set {name} to your key")
-        return self._environment.get(name) or None
+    def _secret(self) -> tuple[str, str]:
+        """The key or token that is to be used and its variable; empty where that is not set."""
+        names = (self._settings.api_key_env,) if self._settings.api_key_env else _KEY_VARIABLES
+        found = ((name, self._environment.get(name, "").strip()) for name in names)
+        return next(((name, secret) for name, secret in found if secret), (names[0], ""))
 
     @property
     def _base_url(self) -> str:
@@ -179,10 +190,26 @@ class AnthropicClient:
 
         return anthropic.Timeout(self._settings.timeout, connect=min(self._settings.timeout, _CONNECT_SECONDS))
 
+    @property
+    def _shown_url(self) -> str:
+        return re.sub(r"//[^/@]*@", "//", self._base_url)
+
     def _translated(self, problem: Exception, request: Request) -> LLMError:
         names = (*_KEY_VARIABLES, self._settings.api_key_env or "")
-        secrets = [self._environment[name] for name in names if self._environment.get(name)]
-        return translate(problem, model=request.model, base_url=_without_password(self._base_url), secrets=secrets)
+        secrets = [self._environment.get(name, "") for name in names]
+        secrets += _AUTHORIZATION.findall(os.environ.get("ANTHROPIC_CUSTOM_HEADERS", ""))
+        return translate(problem, model=request.model, base_url=self._shown_url, secrets=secrets)
+
+    def _completion_of(self, message: Any) -> Completion:
+        if getattr(message, "type", None) != "message":
+            raise not_the_api(self._shown_url)
+        return Completion(
+            text="".join(block.text for block in message.content if block.type == "text"),
+            model=message.model,
+            stop_reason=message.stop_reason or "end_turn",
+            usage=_usage_of(message.usage),
+            request_id=getattr(message, "_request_id", None),
+        )
 
 
 class _Assembler:
@@ -190,6 +217,7 @@ class _Assembler:
 
     def __init__(self, request: Request) -> None:
         self.request_id: str | None = None
+        self.has_begun = False
         self._model = request.model
         self._parts: list[str] = []
         self._usage = Usage()
@@ -198,6 +226,7 @@ class _Assembler:
 
     def feed(self, event: Any) -> TextDelta | None:
         if event.type == "message_start":
+            self.has_begun = True
             self._model = event.message.model or self._model
             self._usage = _usage_of(event.message.usage)
         elif event.type == "content_block_delta" and event.delta.type == "text_delta":
@@ -211,8 +240,9 @@ class _Assembler:
         return None
 
     def failure(self, cause: LLMError) -> LLMError:
-        """The error to raise: that of a broken stream once anything has come."""
-        return broken_stream(cause, "".join(self._parts), self.request_id) if self._parts else cause
+        """The error to raise: that of a broken stream once anything has come, or if the connection was lost later."""
+        is_broken = self._parts or (self.has_begun and isinstance(cause, NetworkError))
+        return broken_stream(cause, "".join(self._parts), self.request_id) if is_broken else cause
 
     def completion(self) -> Completion:
         if not self._is_finished:
@@ -224,16 +254,6 @@ class _Assembler:
             usage=self._usage,
             request_id=self.request_id,
         )
-
-
-def _completion_of(message: Any) -> Completion:
-    return Completion(
-        text="".join(block.text for block in message.content if block.type == "text"),
-        model=message.model,
-        stop_reason=message.stop_reason or "end_turn",
-        usage=_usage_of(message.usage),
-        request_id=getattr(message, "_request_id", None),
-    )
 
 
 def _usage_of(reported: Any, before: Usage | None = None) -> Usage:
@@ -259,7 +279,3 @@ def _profile_folder(environment: Mapping[str, str]) -> Path:
     if sys.platform == "win32":
         return Path(environment.get("APPDATA", "")) / "Anthropic"
     return Path.home() / ".config" / "anthropic"
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", url)

@@ -6,6 +6,7 @@ Never shows a key: whatever the service or a library says is searched for it fir
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,12 +24,13 @@ from dispatcher.errors import (
     UnknownModelError,
 )
 
-__all__ = ["broken_stream", "redact", "translate"]
+__all__ = ["broken_stream", "not_the_api", "redact", "translate"]
 
 _TOO_LONG = re.compile(
-    r"too (long|large|many tokens)|context (window|length)|exceeds? .*(tokens|maximum)", re.IGNORECASE
+    r"too (long|large|many tokens)|context (window|length|limit)|exceeds? .*(tokens|maximum)", re.IGNORECASE
 )
 _KEY_LIKE = re.compile(r"\bsk-[A-Za-z0-9_-]{8,}")
+_LONGEST_REASON = 300
 
 
 def translate(problem: Exception, *, model: str, base_url: str, secrets: Iterable[str] = ()) -> LLMError:
@@ -43,6 +45,8 @@ def translate(problem: Exception, *, model: str, base_url: str, secrets: Iterabl
         return ResponseTimeoutError(
             f"no answer from {base_url} in time", hint="try again, or raise llm.timeout in config.yaml"
         )
+    if isinstance(problem, ValueError):
+        return not_the_api(base_url)
     reason = redact(_innermost(problem), secrets)
     if isinstance(problem, anthropic.CredentialsError):
         return CredentialError(f"the credential can't be used: {reason}", hint="check the profile or the token file")
@@ -60,19 +64,26 @@ def broken_stream(cause: LLMError | None, partial: str, request_id: str | None) 
     )
 
 
+def not_the_api(base_url: str) -> ServiceError:
+    """The error for a server that answers, but not in the form of the Messages API."""
+    return ServiceError(f"{base_url} does not answer as the Messages API does", hint="check llm.base_url")
+
+
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """A text without the secrets, and without anything that looks like a key."""
-    for secret in secrets:
+    """A text without the secrets, as they are and as libraries quote them, and without what looks like a key."""
+    for secret in (secret.strip() for secret in secrets):
         if secret:
-            text = text.replace(secret, "[key]")
+            text = text.replace(secret, "[key]").replace(str(secret.encode())[2:-1], "[key]")
     return _KEY_LIKE.sub("[key]", text)
 
 
 def _status_error(problem: Any, model: str, secrets: Iterable[str]) -> LLMError:
     status = int(problem.status_code)
-    said = redact(str(problem.api_message or problem.message), secrets)
+    said = textwrap.shorten(redact(str(problem.api_message or problem.message), secrets), _LONGEST_REASON)
     kind = str(problem.type or "")
     known: dict[str, Any] = {"request_id": problem.request_id}
+    # A stream that has begun well can still tell of an error; such a one is not tried again.
+    after = f" (HTTP {status}), also after the retries" if status >= 400 else ""
     if status in (401, 403) or kind in ("authentication_error", "permission_error"):
         return CredentialError(
             f"the service refused the key (HTTP {status}): {said}",
@@ -80,9 +91,10 @@ def _status_error(problem: Any, model: str, secrets: Iterable[str]) -> LLMError:
             **known,
         )
     if status == 404:
+        hint = "name another with --model, in the agent's file or in llm.model"
         return UnknownModelError(
             f'the service does not have the model "{model}" (HTTP 404): {said}',
-            hint="name another with --model, in the agent's file or in llm.model",
+            hint=hint if kind == "not_found_error" else f"{hint}; or check llm.base_url",
             **known,
         )
     if status == 413 or (status == 400 and _TOO_LONG.search(said)):
@@ -94,22 +106,15 @@ def _status_error(problem: Any, model: str, secrets: Iterable[str]) -> LLMError:
     if status == 429 or kind == "rate_limit_error":
         wait = _retry_after(problem)
         when = f"in {wait:g} seconds" if wait is not None else "in a while"
-        return RateLimitError(
-            f"too many requests (HTTP 429), also after the retries: {said}",
-            hint=f"try again {when}",
-            retry_after=wait,
-            **known,
-        )
+        return RateLimitError(f"too many requests{after}: {said}", hint=f"try again {when}", retry_after=wait, **known)
     if status == 529 or kind == "overloaded_error":
         return OverloadedError(
-            f"the service is overloaded (HTTP {status}), also after the retries: {said}",
+            f"the service is overloaded{after}: {said}",
             hint="try again in a while, or name another model with --model",
             **known,
         )
     if status >= 500 or kind == "api_error":
-        return ServiceError(
-            f"the service failed (HTTP {status}), also after the retries: {said}", hint="try again in a while", **known
-        )
+        return ServiceError(f"the service failed{after}: {said}", hint="try again in a while", **known)
     return RequestError(f"the service refused the request (HTTP {status}): {said}", **known)
 
 

@@ -6,6 +6,7 @@ US dollars a million tokens, from the public price list of October 2026; config 
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import re
 from collections.abc import Mapping, Sequence
@@ -45,10 +46,11 @@ _OLDER_MODELS: Mapping[str, datetime.date | None] = {
     "claude-haiku-4-5-20251001": None,
 }
 
-_LATER = frozenset({"inherit", "default", "auto"})  # names that leave the choice to the next layer
-_FAMILY = re.compile(rf"\b({'|'.join(CURRENT_MODELS)})\b")
+_LATER = frozenset({"", "inherit", "default", "auto"})  # names that leave the choice to the next layer
+_FAMILY = re.compile(rf"(?:claude-)?(?:\d+-)*({'|'.join(CURRENT_MODELS)})\b")
 _VERSION = re.compile(r"-(\d{1,2})(?:-(\d{1,2}))?(?=-|$)")
-_REMARK = re.compile(r"\s*\([^)]*\)")
+_REMARK = re.compile(r"\s*(?:\([^)]*\)|\[[^]]*\])")  # "(copilot)", "[1m]"
+_VENDOR = re.compile(r"^(?:[a-z]+\.)?anthropic[./]")
 
 
 def _same_price(names: Sequence[str], price: Price) -> dict[str, Price]:
@@ -107,13 +109,14 @@ def choose_model(
     today: the day on which models are retired or not; the current one if not given.
     """
     today = today or datetime.date.today()
-    for layer, names in (("command line", [flag]), ("agent file", agent_models), ("config", [settings.model])):
-        written = [name for name in names if name and name.strip().lower() not in _LATER]
+    otherwise = _from_config(settings, today)
+    for layer, names in (("command line", [flag]), ("agent file", agent_models)):
+        written = [name for name in names if name is not None and not _is_left_open(name)]
         if not written:
             continue
         choices = [_resolve(name, layer, settings, today) for name in written]
-        return next((choice for choice in choices if choice is not None), _another_vendors(written[0], layer, settings))
-    return ModelChoice(name=_default(settings), layer="default")
+        return next((choice for choice in choices if choice is not None), _another_vendors(written[0], otherwise))
+    return otherwise
 
 
 def price_of(model: str, prices: Mapping[str, Price]) -> Price | None:
@@ -137,45 +140,54 @@ def cost_of(usage: Usage, model: str, prices: Mapping[str, Price]) -> float | No
     return total * (price.long_prompt_factor if is_long else 1.0) / 1_000_000
 
 
+def _is_left_open(name: str) -> bool:
+    return name.strip().lower() in _LATER
+
+
 def _resolve(written: str, layer: str, settings: LLMSettings, today: datetime.date) -> ModelChoice | None:
     """The model that a name stands for; None for another vendor's in an agent file."""
-    if (alias := settings.aliases.get(written)) is not None:
+    if (alias := _alias(written, settings)) is not None:
         return ModelChoice(name=alias, layer=layer, written=written)
     name = _REMARK.sub("", written).strip().lower()
     if name in CURRENT_MODELS:
         return ModelChoice(name=CURRENT_MODELS[name], layer=layer, written=written)
-    slug = re.sub(r"[\s._]+", "-", name)
-    family = _FAMILY.search(slug)
-    if family is None or "claude" not in slug:
-        return None if layer == "agent file" else ModelChoice(name=written.strip(), layer=layer, written=written)
+    is_from_file = layer == "agent file"
+    slug = re.sub(r"[\s._]+", "-", _VENDOR.sub("", name) if is_from_file else name)
+    family = _FAMILY.match(slug)
+    if family is None or not (is_from_file or slug.startswith("claude-")):
+        return None if is_from_file else ModelChoice(name=written.strip(), layer=layer, written=written)
+    slug = "claude-" + slug.removeprefix("claude-")
     current = CURRENT_MODELS[family[1]]
-    if slug in CURRENT_MODELS.values() or _is_newer(slug, current):
-        return ModelChoice(name=slug, layer=layer, written=written)
     last_day = _OLDER_MODELS.get(slug)
-    if slug in _OLDER_MODELS and (last_day is None or today <= last_day):
+    is_served = slug in _OLDER_MODELS and (last_day is None or today <= last_day)
+    if is_served or _is_current(slug, current, family[1]):
         return ModelChoice(name=slug, layer=layer, written=written)
     notice = f'the model "{written}" is retired or has no version; {current}, its family\'s current one, is used'
     return ModelChoice(name=current, layer=layer, written=written, notice=notice)
 
 
-def _another_vendors(written: str, layer: str, settings: LLMSettings) -> ModelChoice:
-    default = _default(settings)
-    notice = f'the model "{written}" is not one of this service; {default} is used'
-    return ModelChoice(name=default, layer=layer, written=written, notice=notice)
+def _alias(written: str, settings: LLMSettings) -> str | None:
+    """What config says that a name stands for: a full name, or one of the families' names."""
+    aliases = {name.strip().lower(): model.strip() for name, model in settings.aliases.items()}
+    model = aliases.get(written.strip().lower())
+    return CURRENT_MODELS.get(model.lower(), model) if model is not None else None
 
 
-def _default(settings: LLMSettings) -> str:
-    """The model where no layer names one that is known: config's, or else the built-in one."""
-    for name in (settings.model, DEFAULT_MODEL):
-        if name and name.strip().lower() not in _LATER:
-            folded = name.strip().lower()
-            return settings.aliases.get(name) or CURRENT_MODELS.get(folded) or name.strip()
-    return DEFAULT_MODEL
+def _another_vendors(written: str, otherwise: ModelChoice) -> ModelChoice:
+    notice = f'the model "{written}" is not one of this service; {otherwise.name} is used'
+    return dataclasses.replace(otherwise, notice="; ".join(filter(None, (notice, otherwise.notice))))
 
 
-def _is_newer(slug: str, current: str) -> bool:
-    """Whether a name has a higher version than its family's current model: one that this release does not know yet."""
-    return _version(slug) > _version(current)
+def _from_config(settings: LLMSettings, today: datetime.date) -> ModelChoice:
+    """The model where neither the caller nor the file names one that is known: config's, or the built-in one."""
+    written = settings.model or ""
+    choice = None if _is_left_open(written) else _resolve(written, "config", settings, today)
+    return choice or ModelChoice(name=DEFAULT_MODEL, layer="default")
+
+
+def _is_current(slug: str, current: str, family: str) -> bool:
+    """Whether a name is its family's current model, or a higher version that this release does not know yet."""
+    return slug.startswith(f"claude-{family}-") and _version(slug) >= _version(current)
 
 
 def _version(slug: str) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ Planning and finishing a run are the same for all; the four ways to run only dif
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,13 +59,19 @@ class RunOptions(TypedDict, total=False):
     """A decision already made, which is then carried out as it is."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Loaded:
     """What `reload` replaces in one step."""
 
     settings: Settings
     registry: Registry
     router: Router
+    given_client: LLMClient | None
+    environment: Mapping[str, str]
+
+    @functools.cached_property
+    def client(self) -> LLMClient:
+        return _client_for(self.settings, self.environment) if self.given_client is None else self.given_client
 
 
 class Dispatcher:
@@ -75,16 +82,21 @@ class Dispatcher:
     registry: the agents.
     settings: all settings; the defaults if not given.
     client: the model's service; the one that the settings describe if not given, or a preview without a credential.
+    environment: where credentials are looked up; the process's if not given.
 
     `notices` says what config has that is not heeded. Raises AgentFileError if the registry is empty.
     """
 
     def __init__(
-        self, registry: Registry, *, settings: Settings | None = None, client: LLMClient | None = None
+        self,
+        registry: Registry,
+        *,
+        settings: Settings | None = None,
+        client: LLMClient | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._loaded = _load(registry, settings or Settings())
-        self._given_client = client
-        self._own_client: LLMClient | None = None
+        environment = os.environ if environment is None else environment
+        self._loaded = _load(registry, settings or Settings(), client, environment)
         self._sources: dict[str, Any] | None = None
         self.notices: tuple[str, ...] = ()
 
@@ -104,7 +116,7 @@ class Dispatcher:
         """
         sources = {"folder": folder, "environment": environment, "flags": flags, "config": config}
         loaded, registry = _read(sources)
-        dispatcher = cls(registry, settings=loaded.settings, client=client)
+        dispatcher = cls(registry, settings=loaded.settings, client=client, environment=environment)
         dispatcher._sources = sources
         dispatcher.notices = loaded.notices
         return dispatcher
@@ -129,8 +141,8 @@ class Dispatcher:
         if self._sources is None:
             raise UsageError("this dispatcher was made from a registry", hint="use Dispatcher.from_config() to reload")
         loaded, registry = _read(self._sources)
-        self._loaded = _load(registry, loaded.settings)
-        self._own_client = None
+        before = self._loaded
+        self._loaded = _load(registry, loaded.settings, before.given_client, before.environment)
         self.notices = loaded.notices
 
     def route(
@@ -146,29 +158,7 @@ class Dispatcher:
 
     def plan(self, task: str, **options: Unpack[RunOptions]) -> Plan:
         """Decides who takes a task and what would be sent, without sending it."""
-        loaded = self._loaded
-        decision = options.get("decision") or loaded.router.route(
-            task, agent=options.get("agent"), only=options.get("only"), exclude=options.get("exclude")
-        )
-        if decision.agent is None:
-            return Plan(decision=decision)
-        if not decision.task.strip() and not options.get("attachments"):
-            raise UsageError(
-                "there is no task for the agent", hint='write it after the name: "@name design a user API"'
-            )
-        agent = decision.agent
-        model = choose_model(flag=options.get("model"), agent_models=agent.models, settings=loaded.settings.llm)
-        request = build_request(
-            agent,
-            decision.task,
-            model=model.name,
-            max_tokens=options.get("max_tokens") or loaded.settings.llm.max_tokens,
-            variables={**loaded.settings.variables, **options.get("variables", {})},
-            attachments=options.get("attachments", ()),
-            allow_undefined=options.get("allow_undefined", False),
-        )
-        notices = tuple(notice for notice in (model.notice, *_notices(agent)) if notice is not None)
-        return Plan(decision=decision, model=model, request=request, notices=notices)
+        return _plan(self._loaded, task, options)
 
     def dispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
         """Routes a task and runs it, or carries out a plan already made.
@@ -176,62 +166,67 @@ class Dispatcher:
         Abstaining is a result: the reply then has the stop reason `abstained`. Raises LLMError and its kind,
         UnknownAgentError, VariableError and AgentFileError.
         """
-        plan = self._planned(task, options)
+        loaded = self._loaded
+        plan = _plan(loaded, task, options)
         if plan.request is None:
             return _abstained(plan)
-        return self._reply(plan, self._client.complete(plan.request))
+        return _reply(loaded, plan, loaded.client.complete(plan.request))
 
     def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Iterator[Event]:
         """The same as events, as they come: the decision, pieces of text, and the reply."""
-        plan = self._planned(task, options)
+        loaded = self._loaded
+        plan = _plan(loaded, task, options)
         yield DecisionMade(plan=plan)
         if plan.request is None:
             yield Stopped(reply=_abstained(plan))
             return
-        for event in self._client.stream(plan.request):
-            yield self._event(plan, event)
+        for event in loaded.client.stream(plan.request):
+            yield _event(loaded, plan, event)
 
     async def adispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
         """`dispatch` for coroutines."""
-        plan = self._planned(task, options)
+        loaded = self._loaded
+        plan = _plan(loaded, task, options)
         if plan.request is None:
             return _abstained(plan)
-        return self._reply(plan, await self._client.acomplete(plan.request))
+        return _reply(loaded, plan, await loaded.client.acomplete(plan.request))
 
     async def astream(self, task: str | Plan, **options: Unpack[RunOptions]) -> AsyncIterator[Event]:
         """`stream` for coroutines."""
-        plan = self._planned(task, options)
+        loaded = self._loaded
+        plan = _plan(loaded, task, options)
         yield DecisionMade(plan=plan)
         if plan.request is None:
             yield Stopped(reply=_abstained(plan))
             return
-        async for event in self._client.astream(plan.request):
-            yield self._event(plan, event)
+        async for event in loaded.client.astream(plan.request):
+            yield _event(loaded, plan, event)
 
-    @property
-    def _client(self) -> LLMClient:
-        if self._given_client is not None:
-            return self._given_client
-        if self._own_client is None:
-            self._own_client = _client_for(self._loaded.settings)
-        return self._own_client
 
-    def _planned(self, task: str | Plan, options: RunOptions) -> Plan:
-        return task if isinstance(task, Plan) else self.plan(task, **options)
-
-    def _event(self, plan: Plan, event: TextDelta | Completion) -> Event:
-        return event if isinstance(event, TextDelta) else Stopped(reply=self._reply(plan, event))
-
-    def _reply(self, plan: Plan, completion: Completion) -> Reply:
-        return Reply(
-            plan=plan,
-            text=completion.text,
-            stop_reason=completion.stop_reason,
-            usage=completion.usage,
-            cost=cost_of(completion.usage, completion.model, self.settings.llm.prices),
-            model=completion.model,
-            request_id=completion.request_id,
-        )
+def _plan(loaded: _Loaded, task: str | Plan, options: RunOptions) -> Plan:
+    """A plan for a task; one already made stays as it is."""
+    if isinstance(task, Plan):
+        return task
+    decision = options.get("decision") or loaded.router.route(
+        task, agent=options.get("agent"), only=options.get("only"), exclude=options.get("exclude")
+    )
+    if decision.agent is None:
+        return Plan(decision=decision)
+    if not decision.task.strip() and not options.get("attachments"):
+        raise UsageError("there is no task for the agent", hint='write it after the name: "@name design a user API"')
+    agent = decision.agent
+    model = choose_model(flag=options.get("model"), agent_models=agent.models, settings=loaded.settings.llm)
+    request = build_request(
+        agent,
+        decision.task,
+        model=model.name,
+        max_tokens=options.get("max_tokens") or loaded.settings.llm.max_tokens,
+        variables={**loaded.settings.variables, **options.get("variables", {})},
+        attachments=options.get("attachments", ()),
+        allow_undefined=options.get("allow_undefined", False),
+    )
+    notices = tuple(notice for notice in (model.notice, *_notices(agent)) if notice is not None)
+    return Plan(decision=decision, model=model, request=request, notices=notices)
 
 
 def _read(sources: Mapping[str, Any]) -> tuple[LoadedSettings, Registry]:
@@ -240,7 +235,7 @@ def _read(sources: Mapping[str, Any]) -> tuple[LoadedSettings, Registry]:
     return loaded, registry
 
 
-def _load(registry: Registry, settings: Settings) -> _Loaded:
+def _load(registry: Registry, settings: Settings, client: LLMClient | None, environment: Mapping[str, str]) -> _Loaded:
     if not registry.agents:
         where = ", ".join(str(scope.root) for scope in registry.scopes) or "nowhere"
         faults = "".join(f"\n  {found.location()}: {found.message}" for found in registry.errors)
@@ -249,14 +244,14 @@ def _load(registry: Registry, settings: Settings) -> _Loaded:
             hint=registry.errors[0].hint if registry.errors else "`dispatch agents check` says what was read",
         )
     router = Router(registry.agents, settings=settings.routing, rules=settings.rules, disabled=registry.disabled)
-    return _Loaded(settings, registry, router)
+    return _Loaded(settings, registry, router, client, environment)
 
 
-def _client_for(settings: Settings) -> LLMClient:
+def _client_for(settings: Settings, environment: Mapping[str, str]) -> LLMClient:
     """The client for a credential or for a service of the user's own; without either, one that sends nothing."""
-    is_standard = base_url_of(settings.llm, os.environ) == STANDARD_BASE_URL
-    if not is_standard or has_credential(settings.llm):
-        return AnthropicClient(settings.llm)
+    is_standard = base_url_of(settings.llm, environment) == STANDARD_BASE_URL
+    if not is_standard or has_credential(settings.llm, environment):
+        return AnthropicClient(settings.llm, environment=environment)
     if settings.llm.offline == "error":
         raise OfflineError(
             "there is no credential for the model's service, and llm.offline is set to error",
@@ -277,3 +272,19 @@ def _notices(agent: Agent) -> Iterator[str]:
 
 def _abstained(plan: Plan) -> Reply:
     return Reply(plan=plan, text="", stop_reason=ABSTAINED)
+
+
+def _event(loaded: _Loaded, plan: Plan, event: TextDelta | Completion) -> Event:
+    return event if isinstance(event, TextDelta) else Stopped(reply=_reply(loaded, plan, event))
+
+
+def _reply(loaded: _Loaded, plan: Plan, completion: Completion) -> Reply:
+    return Reply(
+        plan=plan,
+        text=completion.text,
+        stop_reason=completion.stop_reason,
+        usage=completion.usage,
+        cost=cost_of(completion.usage, completion.model, loaded.settings.llm.prices),
+        model=completion.model,
+        request_id=completion.request_id,
+    )

@@ -53,8 +53,9 @@ def build_request(
     attachments: Sequence[Attachment] = (),
     allow_undefined: bool = False,
 ) -> Request:
-    """What is sent to the model's service for a task: files first, then the task's text."""
-    content = [*(attachment.block for attachment in attachments), {"type": "text", "text": task}]
+    """What is sent to the model's service for a task: files first, then the task's text, if there is any."""
+    texts = [{"type": "text", "text": task}] if task.strip() else []
+    content = [*(attachment.block for attachment in attachments), *texts]
     return Request(
         model=model,
         system=system_prompt(agent, variables, allow_undefined=allow_undefined),

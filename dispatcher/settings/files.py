@@ -23,6 +23,8 @@ TOP_KEY = "dispatcher"
 
 KeyPath = tuple[str, ...]
 
+_OURS = re.compile(rb"^(?:\xef\xbb\xbf)?[\"']?" + TOP_KEY.encode() + rb"[\"']?\s*:", re.MULTILINE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigFile:
@@ -64,23 +66,19 @@ def read_config_file(path: Path, *, required: bool = False) -> ConfigFile | None
     Raises ConfigError if it can't be read or is no YAML, and, if `required`, also where it is missing or not ours.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        if not required and _OURS.search(content) is None:
+            return None
+        text = content.decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         if required:
             raise ConfigError(f"{path}: there is no such config file", hint="check --config") from None
         return None
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigError(f"{path}: the config file can't be read: {problem}", hint="save it as UTF-8") from None
-    if not required and re.search(rf"^[\"']?{TOP_KEY}[\"']?\s*:", text, re.MULTILINE) is None:
-        return None
-    root = _compose(path, text)
-    section = next((value for key, value in _entries(root) if key.value == TOP_KEY), None)
-    if section is None:
-        raise ConfigError(
-            f'{path}: the config file has no top-level key "{TOP_KEY}:"', hint=f"put all settings under {TOP_KEY}:"
-        )
+    section = _section(path, text)
     lines = dict(_lines(section, (), path))
-    values = yaml.SafeLoader(text).construct_document(section)
+    values = _values(path, text, section)
     if values is None:
         values = {}
     if not isinstance(values, dict):
@@ -88,34 +86,64 @@ def read_config_file(path: Path, *, required: bool = False) -> ConfigFile | None
     return ConfigFile(path=path, values=values, lines=lines)
 
 
-def _compose(path: Path, text: str) -> yaml.Node | None:
+def _section(path: Path, text: str) -> yaml.Node:
+    """What stands under our key."""
     try:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as problem:
-        mark = getattr(problem, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
-        reason = getattr(problem, "problem", None) or problem
-        raise ConfigError(f"{where}: the config file is not valid YAML: {reason}", hint="mend that line") from None
+        raise _not_valid(path, problem) from None
     except RecursionError:
         raise ConfigError(f"{path}: the config file is nested too deeply") from None
+    sections = [(key, value) for key, value in _entries(root) if key.value == TOP_KEY]
+    if not sections:
+        raise ConfigError(
+            f'{path}: the config file has no top-level key "{TOP_KEY}:"', hint=f"put all settings under {TOP_KEY}:"
+        )
+    if len(sections) > 1:
+        raise _twice(path, sections[1][0])
+    return sections[0][1]
+
+
+def _values(path: Path, text: str, section: yaml.Node) -> Any:
+    try:
+        return yaml.SafeLoader(text).construct_document(section)
+    except (yaml.YAMLError, ValueError) as problem:  # ValueError: a date that does not exist
+        raise _not_valid(path, problem, section) from None
+
+
+def _not_valid(path: Path, problem: Exception, section: yaml.Node | None = None) -> ConfigError:
+    mark = getattr(problem, "problem_mark", None) or (section.start_mark if section is not None else None)
+    where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
+    reason = getattr(problem, "problem", None) or problem
+    return ConfigError(f"{where}: the config file is not valid YAML: {reason}", hint="mend that line")
+
+
+def _twice(path: Path, key: yaml.Node) -> ConfigError:
+    line = key.start_mark.line + 1
+    return ConfigError(f'{path}:{line}: the key "{key.value}" stands twice', hint="keep one of them")
 
 
 def _entries(node: yaml.Node | None) -> list[tuple[yaml.Node, yaml.Node]]:
     return list(node.value) if isinstance(node, yaml.MappingNode) else []
 
 
-def _lines(node: yaml.Node, keys: KeyPath, path: Path) -> Iterator[tuple[KeyPath, int]]:
-    """The line of every key and list item below `node`."""
+def _lines(
+    node: yaml.Node, keys: KeyPath, path: Path, visited: set[int] | None = None
+) -> Iterator[tuple[KeyPath, int]]:
+    """The line of every key and list item below `node`; what an alias repeats is not gone through again."""
+    visited = set() if visited is None else visited
     yield keys, node.start_mark.line + 1
+    if id(node) in visited:
+        return
+    visited.add(id(node))
     seen: set[str] = set()
     for key_node, value_node in _entries(node):
         key = str(key_node.value)
-        line = key_node.start_mark.line + 1
         if key in seen:
-            raise ConfigError(f'{path}:{line}: the key "{key}" stands twice', hint="keep one of them")
+            raise _twice(path, key_node)
         seen.add(key)
-        yield from _lines(value_node, (*keys, key), path)
-        yield (*keys, key), line
+        yield from _lines(value_node, (*keys, key), path, visited)
+        yield (*keys, key), key_node.start_mark.line + 1
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            yield from _lines(item, (*keys, str(index)), path)
+            yield from _lines(item, (*keys, str(index)), path, visited)

@@ -19,13 +19,14 @@ import yaml
 
 from dispatcher.errors import ConfigError
 from dispatcher.settings.files import FILE_NAME, ConfigFile, KeyPath, read_config_file, user_config_path
-from dispatcher.settings.tree import Price, Rule, Settings
+from dispatcher.settings.tree import LLMSettings, Price, RoutingSettings, Rule, Settings
 
 __all__ = ["LoadedSettings", "load_settings", "settings_schema"]
 
 VARIABLE_PREFIX = "DISPATCH_VAR_"
 _PREFIX = "DISPATCH_"
 _CONFIG_VARIABLE = "DISPATCH_CONFIG"
+_SECTIONS: tuple[KeyPath, ...] = ((), ("routing",), ("llm",), ("variables",), ("llm", "aliases"), ("llm", "prices"))
 _LISTS: tuple[KeyPath, ...] = (("agents",), ("disabled",))  # one entry may stand without brackets
 _NOT_FROM_A_PROJECT: tuple[KeyPath, ...] = (("llm", "base_url"), ("llm", "api_key_env"))
 
@@ -77,7 +78,8 @@ def load_settings(
     folder = folder or Path.cwd()
     if config is None and environment.get(_CONFIG_VARIABLE):
         config = Path(environment[_CONFIG_VARIABLE])
-    user = read_config_file(user_config_path(environment))
+    user_path = user_config_path(environment)
+    user = read_config_file(user_path, required=user_path.is_file())
     project = read_config_file(config or folder / FILE_NAME, required=config is not None)
     project_layer, notices = _file_layer(project, is_trusted=config is not None)
     layers = [
@@ -136,7 +138,7 @@ def setting_paths(tree: type[Any] = Settings, prefix: KeyPath = ()) -> Iterator[
 def _file_layer(file: ConfigFile | None, *, is_trusted: bool) -> tuple[_Layer | None, tuple[str, ...]]:
     if file is None:
         return None, ()
-    values, notices = dict(_leaves(file.values)), []
+    values, notices = dict(_leaves((), file.values)), []
     for keys in _NOT_FROM_A_PROJECT:
         if not is_trusted and keys in values:
             del values[keys]
@@ -148,20 +150,18 @@ def _file_layer(file: ConfigFile | None, *, is_trusted: bool) -> tuple[_Layer | 
 
 
 def _environment_layer(environment: Mapping[str, str]) -> _Layer:
-    values, names = {}, {}
+    values: dict[KeyPath, Any] = {}
+    names: dict[KeyPath, str] = {}
     for keys in setting_paths():
         name = variable_name(keys)
         if environment.get(name):
-            values[keys] = _from_text(environment[name], keys, name)
-            names[keys] = f"environment {name}"
-    variables = {
-        name.removeprefix(VARIABLE_PREFIX): value
-        for name, value in environment.items()
-        if name.startswith(VARIABLE_PREFIX)
-    }
-    for variable, value in variables.items():
-        values["variables", variable] = value
-        names["variables", variable] = f"environment {VARIABLE_PREFIX}{variable}"
+            given = dict(_leaves(keys, _from_text(environment[name], keys, name)))
+            values |= given
+            names |= dict.fromkeys(given, f"environment {name}")
+    for name, value in environment.items():
+        if name.startswith(VARIABLE_PREFIX):
+            keys = ("variables", name.removeprefix(VARIABLE_PREFIX))
+            values[keys], names[keys] = value, f"environment {name}"
     return _Layer(name="environment", values=values, names=names)
 
 
@@ -173,30 +173,27 @@ def _from_text(text: str, keys: KeyPath, name: str) -> Any:
     if keys in _LISTS or keys[-1] in ("variables", "rules", "aliases", "prices"):
         try:
             return yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):
             raise ConfigError(f"environment {name}: the value is not valid YAML") from None
     return text
 
 
 def _flags_layer(flags: Mapping[str, Any]) -> _Layer:
-    given = {tuple(path.split(".", 1)): value for path, value in flags.items() if value is not None}
-    names = dict.fromkeys(given, "command line")
-    for keys, value in list(given.items()):
-        if keys == ("variables",):
-            del given[keys]
-            given.update({("variables", name): text for name, text in value.items()})
-    return _Layer(name="command line", values=given, names=names)
+    values: dict[KeyPath, Any] = {}
+    for path, value in flags.items():
+        values |= dict(_leaves(tuple(path.split(".", 1)), value)) if value is not None else {}
+    return _Layer(name="command line", values=values)
 
 
-def _leaves(values: Mapping[str, Any], prefix: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Values by path, opened up as far as the settings are a tree, and where layers are to be merged."""
-    open_paths = {("routing",), ("llm",), ("variables",), ("llm", "aliases"), ("llm", "prices")}
-    for key, value in values.items():
-        keys = (*prefix, str(key))
-        if keys in open_paths and isinstance(value, Mapping):
-            yield from _leaves(value, keys)
-        else:
-            yield keys, [value] if keys in _LISTS and isinstance(value, str) else value
+def _leaves(keys: KeyPath, value: Any) -> Iterator[tuple[KeyPath, Any]]:
+    """Values by path, opened up where layers are merged; a section or list that holds nothing is as if not there."""
+    if keys in _SECTIONS and isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves((*keys, str(key)), inner)
+    elif value is None and keys in (*_SECTIONS, *_LISTS, ("rules",)):
+        return
+    else:
+        yield keys, [value] if keys in _LISTS and isinstance(value, str) else value
 
 
 def _override(merged: dict[KeyPath, tuple[Any, _Layer]], keys: KeyPath, value: Any, layer: _Layer) -> None:
@@ -210,7 +207,9 @@ def _validated(merged: Mapping[KeyPath, tuple[Any, _Layer]]) -> Settings:
     from pydantic import TypeAdapter, ValidationError
 
     tree: dict[str, Any] = {}
-    for keys, (value, _) in sorted(merged.items(), key=lambda entry: len(entry[0])):
+    for keys, (value, _) in merged.items():
+        if any(keys[:length] in merged for length in range(1, len(keys))):
+            continue  # a layer has no section there but some other value, which is about to be reported
         place = tree
         for key in keys[:-1]:
             place = place.setdefault(key, {})
@@ -231,20 +230,35 @@ def _fault(kind: str, keys: KeyPath, message: str, merged: Mapping[KeyPath, tupl
     dotted = ".".join(keys)
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         return f'{origin}: there is no setting "{dotted}"{_did_you_mean(keys)}'
+    if kind in ("missing", "missing_argument"):
+        return f"{origin}: {dotted} is missing"
     said = message.removeprefix("Input ").replace("a valid tuple", "a list").replace("dictionary", "mapping")
     said = re.sub(r" or an instance of \w+", "", said)
     return f"{origin}: {dotted} {said}"
 
 
 def _did_you_mean(keys: KeyPath) -> str:
-    from rapidfuzz import process
+    """The nearest setting: beside the one that was written, or else anywhere."""
+    from rapidfuzz import fuzz, process
 
-    paths = {known[:length] for known in setting_paths() for length in range(1, len(known) + 1)}
-    paths |= {("rules", field.name) for field in dataclasses.fields(Rule)}
-    paths |= {("llm", "prices", field.name) for field in dataclasses.fields(Price)}
-    written = ".".join(key for key in keys if not key.isdigit())
-    found = process.extractOne(written, sorted(".".join(path) for path in paths), score_cutoff=70)
-    return f'; did you mean "{found[0]}"?' if found else ""
+    *parents, written = keys
+    beside = {field.name: (*parents, field.name) for field in dataclasses.fields(_tree_at(tuple(parents)))}
+    anywhere = {path[-1]: path for path in setting_paths()}
+    for places in (beside, anywhere):
+        found = process.extractOne(written, sorted(places), scorer=fuzz.ratio, score_cutoff=60)
+        if found is not None:
+            return f'; did you mean "{".".join(places[found[0]])}"?'
+    return ""
+
+
+def _tree_at(keys: KeyPath) -> type[Any]:
+    if keys[:1] == ("rules",):
+        return Rule
+    if keys[:2] == ("llm", "prices"):
+        return Price
+    if keys == ("routing",):
+        return RoutingSettings
+    return LLMSettings if keys == ("llm",) else Settings
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:

@@ -17,6 +17,7 @@ _STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True, 
 
 Share = Annotated[float, Ge(0), Le(1)]
 Dollars = Annotated[float, Ge(0)]
+DuplicatePolicy = Literal["error", "first", "last", "namespace"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,7 @@ class LLMSettings:
     """An Anthropic-compatible endpoint. Not read from a project's config.yaml."""
     api_key_env: str | None = None
     """The environment variable that holds the key, if not ANTHROPIC_API_KEY. Not read from a project's config.yaml."""
-    timeout: Annotated[float, Gt(0)] = 600.0
+    timeout: Annotated[float, Gt(0), Le(86_400)] = 600.0
     """Seconds to wait for the service before giving up."""
     max_retries: Annotated[int, Ge(0), Le(10)] = 2
     """How often a request is tried again after 429, 5xx, 529 or a lost connection."""
@@ -115,7 +116,7 @@ class Settings:
     """Folders or files of agents, in place of all the usual ones."""
     disabled: tuple[str, ...] = ()
     """Agents that are kept out of routing; they can still be named."""
-    duplicates: Literal["error", "first", "last", "namespace"] = "error"
+    duplicates: DuplicatePolicy = "error"
     """What to do with two agents of one name in one scope: leave both out, keep one, or name them folder/name."""
     max_file_bytes: Annotated[int, Gt(0)] = 1_000_000
     """The largest agent file that is read, in bytes."""

@@ -1,0 +1,353 @@
+"""Settings: the order of the layers, and what each kind of wrong value says."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from dispatcher import ConfigError, Rule, Settings
+from dispatcher.settings import LLMSettings, LoadedSettings, RoutingSettings, load_settings, settings_schema
+
+Load = Callable[..., LoadedSettings]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Loads settings of texts: `project` and `user` are config files, `env` and `flags` the layers above."""
+
+    def load_texts(
+        project: str | bytes | None = None,
+        *,
+        user: str | None = None,
+        env: dict[str, str] | None = None,
+        flags: dict[str, Any] | None = None,
+        config: Path | None = None,
+    ) -> LoadedSettings:
+        if isinstance(project, str):
+            project = project.encode()
+        if project is not None:
+            (tmp_path / "config.yaml").write_bytes(project)
+        if user is not None:
+            folder = tmp_path / "xdg" / "agent-dispatcher"
+            folder.mkdir(parents=True)
+            (folder / "config.yaml").write_text(user, encoding="utf-8")
+        environment = {"XDG_CONFIG_HOME": str(tmp_path / "xdg"), **(env or {})}
+        return load_settings(folder=tmp_path, environment=environment, flags=flags, config=config)
+
+    return load_texts
+
+
+def error_of(load: Load, *arguments: Any, **layers: Any) -> str:
+    """The message of the error that loading raises, with the folders of its paths left out."""
+    with pytest.raises(ConfigError) as caught:
+        load(*arguments, **layers)
+    return re.sub(r"(?m)^/[^:]*/", "", caught.value.message)
+
+
+def test_without_any_layer_the_defaults_count(load: Load) -> None:
+    loaded = load()
+    assert loaded == LoadedSettings(settings=Settings(), origins={})
+
+
+def test_flags_go_before_environment_before_project_before_user(load: Load, tmp_path: Path) -> None:
+    user = "dispatcher:\n  llm: {model: from-user, timeout: 1, max_retries: 1, max_tokens: 1}"
+    project = "dispatcher:\n  llm:\n    model: from-project\n    timeout: 2\n    max_retries: 2"
+    env = {"DISPATCH_LLM_MODEL": "from-env", "DISPATCH_LLM_TIMEOUT": "3"}
+    loaded = load(project, user=user, env=env, flags={"llm.model": "from-flag", "llm.offline": None})
+    llm = loaded.settings.llm
+    assert (llm.model, llm.timeout, llm.max_retries, llm.max_tokens) == ("from-flag", 3, 2, 1)
+    assert llm.offline == LLMSettings().offline
+    assert loaded.origins == {
+        "llm.model": "command line",
+        "llm.timeout": "environment DISPATCH_LLM_TIMEOUT",
+        "llm.max_retries": f"{tmp_path / 'config.yaml'}:5",
+        "llm.max_tokens": f"{tmp_path / 'xdg/agent-dispatcher/config.yaml'}:2",
+    }
+    assert loaded.files == (tmp_path / "xdg/agent-dispatcher/config.yaml", tmp_path / "config.yaml")
+
+
+def test_mappings_are_merged_and_lists_replaced(load: Load) -> None:
+    user = "dispatcher:\n  variables: {A: user, B: user}\n  disabled: [x, y]\n  llm: {aliases: {fast: haiku}}"
+    project = "dispatcher:\n  variables: {B: project, C: project}\n  disabled: [z]\n  llm: {aliases: {smart: opus}}"
+    env = {"DISPATCH_VARIABLES": "{C: env, D: env}", "DISPATCH_VAR_D": "var"}
+    settings = load(project, user=user, env=env, flags={"variables": {"E": "flag"}}).settings
+    assert settings.variables == {"A": "user", "B": "project", "C": "env", "D": "var", "E": "flag"}
+    assert settings.disabled == ("z",)
+    assert settings.llm.aliases == {"fast": "haiku", "smart": "opus"}
+
+
+def test_a_value_of_dispatch_var_is_taken_as_it_stands(load: Load) -> None:
+    loaded = load(env={"DISPATCH_VAR_PORT": "08", "DISPATCH_VAR_NOTE": "a: [b", "DISPATCH_VAR_EMPTY": ""})
+    assert loaded.settings.variables == {"PORT": "08", "NOTE": "a: [b", "EMPTY": ""}
+    assert loaded.origins["variables.PORT"] == "environment DISPATCH_VAR_PORT"
+
+
+ENVIRONMENT = {
+    "DISPATCH_AGENTS": ("one:two", ("one", "two")),
+    "DISPATCH_DISABLED": ("one, two", ("one", "two")),
+    "DISPATCH_DUPLICATES": ("last", "last"),
+    "DISPATCH_MAX_FILE_BYTES": ("5", 5),
+    "DISPATCH_VARIABLES": ("{PORT: 80}", {"PORT": "80"}),
+    "DISPATCH_RULES": ("[{any: [a], force: b}]", (Rule(any=("a",), force="b"),)),
+    "DISPATCH_ROUTING_MIN_CONFIDENCE": ("0.5", 0.5),
+    "DISPATCH_ROUTING_FALLBACK": ("assistant", "assistant"),
+    "DISPATCH_LLM_MODEL": ("opus", "opus"),
+    "DISPATCH_LLM_ALIASES": ("{sonnet: 'qwen3:8b'}", {"sonnet": "qwen3:8b"}),
+    "DISPATCH_LLM_BASE_URL": ("http://localhost:1", "http://localhost:1"),
+    "DISPATCH_LLM_API_KEY_ENV": ("MY_KEY", "MY_KEY"),
+    "DISPATCH_LLM_TIMEOUT": ("1.5", 1.5),
+    "DISPATCH_LLM_MAX_RETRIES": ("0", 0),
+    "DISPATCH_LLM_MAX_TOKENS": ("7", 7),
+    "DISPATCH_LLM_OFFLINE": ("error", "error"),
+    "DISPATCH_LLM_PRICES": ("{}", {}),
+}
+
+
+@pytest.mark.parametrize("name", ENVIRONMENT)
+def test_every_setting_has_an_environment_variable(load: Load, name: str) -> None:
+    text, expected = ENVIRONMENT[name]
+    settings = load(env={name: text}).settings
+    values = {f"DISPATCH_{key.upper()}": value for key, value in vars_of(settings).items()}
+    assert values[name] == expected
+
+
+def vars_of(settings: Settings) -> dict[str, Any]:
+    """Every setting by its path, joined with underscores."""
+    top = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    routing, llm = top.pop("routing"), top.pop("llm")
+    top |= {f"routing_{field.name}": getattr(routing, field.name) for field in dataclasses.fields(RoutingSettings)}
+    return top | {f"llm_{field.name}": getattr(llm, field.name) for field in dataclasses.fields(LLMSettings)}
+
+
+def test_no_setting_is_left_out_above() -> None:
+    assert {f"DISPATCH_{key.upper()}" for key in vars_of(Settings())} == set(ENVIRONMENT)
+
+
+def test_an_empty_environment_variable_does_not_count(load: Load) -> None:
+    assert load("dispatcher: {llm: {model: opus}}", env={"DISPATCH_LLM_MODEL": ""}).settings.llm.model == "opus"
+
+
+def test_a_misspelt_environment_variable_is_noticed(load: Load) -> None:
+    loaded = load(env={"DISPATCH_LLM_MODLE": "opus", "DISPATCH_OF_PIZZA": "1"})
+    assert loaded.notices == ("the environment variable DISPATCH_LLM_MODLE is no setting; did you mean "
+                              "DISPATCH_LLM_MODEL?",)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "dispatcher:\n  llm:\n    modle: x",
+            'config.yaml:3: there is no setting "llm.modle"; did you mean "llm.model"?',
+        ),
+        ("dispatcher:\n  lmm: {}", 'config.yaml:2: there is no setting "lmm"; did you mean "llm"?'),
+        ("dispatcher:\n  model: x", 'config.yaml:2: there is no setting "model"; did you mean "llm.model"?'),
+        ("dispatcher:\n  qqqqqq: x", 'config.yaml:2: there is no setting "qqqqqq"'),
+        (
+            "dispatcher:\n  rules:\n    - any: [x]\n      forse: a",
+            'config.yaml:4: there is no setting "rules.0.forse"; did you mean "rules.0.force"?',
+        ),
+        (
+            "dispatcher:\n  duplicates: maybe",
+            "config.yaml:2: duplicates should be 'error', 'first', 'last' or 'namespace'",
+        ),
+        (
+            "dispatcher:\n  llm:\n    max_retries: 99",
+            "config.yaml:3: llm.max_retries should be less than or equal to 10",
+        ),
+        (
+            "dispatcher:\n  routing: {min_confidence: high}",
+            "config.yaml:2: routing.min_confidence should be a valid number, unable to parse string as a number",
+        ),
+        ("dispatcher:\n  llm: {timeout: .inf}", "config.yaml:2: llm.timeout should be less than or equal to 86400"),
+        ("dispatcher:\n  llm: 5", "config.yaml:2: llm should be a mapping"),
+        ("dispatcher:\n  rules: {any: x}", "config.yaml:2: rules should be a list"),
+        ("dispatcher:\n  variables:\n    A: [1]", "config.yaml:3: variables.A should be a valid string"),
+        ("dispatcher:\n  agents:\n    - x\n    - {a: b}", "config.yaml:4: agents.1 should be a valid string"),
+        (
+            "dispatcher:\n  llm:\n    prices:\n      m: {input: 1, output: 1, cache_write: 1}",
+            "config.yaml:4: llm.prices.m.cache_read is missing",
+        ),
+        ("dispatcher:\n  agents: [x]\n  agents: [y]", 'config.yaml:3: the key "agents" stands twice'),
+        ("dispatcher:\n  agents: [x]\ndispatcher: {}", 'config.yaml:3: the key "dispatcher" stands twice'),
+        ("dispatcher: [x]", 'config.yaml:1: "dispatcher:" must hold settings by name'),
+        (
+            "dispatcher:\n  agents: [x",
+            "config.yaml:2: the config file is not valid YAML: expected ',' or ']', but got '<stream end>'",
+        ),
+        (
+            "dispatcher:\n  agents: !!python/name:os.system",
+            "config.yaml:2: the config file is not valid YAML: could not determine a constructor for the tag "
+            "'tag:yaml.org,2002:python/name:os.system'",
+        ),
+        (
+            "dispatcher:\n  variables: {A: 2026-99-01}",
+            "config.yaml:2: the config file is not valid YAML: month must be in 1..12",
+        ),
+        ("dispatcher:\n  agents: &a [*a]", "config.yaml:2: agents.0 should be a valid string"),
+    ],
+)
+def test_a_wrong_file_is_told_with_its_line(load: Load, text: str, message: str) -> None:
+    assert error_of(load, text) == message
+
+
+def test_all_wrong_values_are_told_at_once(load: Load) -> None:
+    text = "dispatcher:\n  duplicates: 1\n  llm:\n    max_tokens: 0"
+    assert {line[:14] for line in error_of(load, text).splitlines()} == {"config.yaml:2:", "config.yaml:4:"}
+
+
+def test_deep_nesting_is_told(load: Load) -> None:
+    message = error_of(load, "dispatcher:\n  agents: " + "[" * 700 + "]" * 700)
+    assert message == "config.yaml: the config file is nested too deeply"
+
+
+def test_aliases_that_multiply_are_not_expanded(load: Load) -> None:
+    levels = "".join(f"  x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 9)}]\n" for n in range(1, 30))
+    assert 'there is no setting "x1"' in error_of(load, f"dispatcher:\n  x0: &x0 [x]\n{levels}")
+
+
+def test_a_section_that_is_none_is_told_also_below_another_layer(load: Load) -> None:
+    message = error_of(load, "dispatcher:\n  llm: 5", env={"DISPATCH_LLM_MODEL": "opus"})
+    assert message == "config.yaml:2: llm should be a mapping"
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ({"DISPATCH_LLM_MAX_TOKENS": "0"}, "environment DISPATCH_LLM_MAX_TOKENS: llm.max_tokens should be greater "),
+        ({"DISPATCH_LLM_PRICES": "{a: "}, "environment DISPATCH_LLM_PRICES: the value is not valid YAML"),
+        ({"DISPATCH_RULES": "5"}, "environment DISPATCH_RULES: rules should be a list"),
+        (
+            {"DISPATCH_VARIABLES": "5", "DISPATCH_VAR_A": "x"},
+            "environment DISPATCH_VARIABLES: variables should be a valid mapping",
+        ),
+        ({"DISPATCH_CONFIG": "absent.yaml"}, "absent.yaml: there is no such config file"),
+    ],
+)
+def test_a_wrong_environment_variable_is_told_by_its_name(load: Load, env: dict[str, str], message: str) -> None:
+    assert error_of(load, env=env).startswith(message)
+
+
+def test_a_wrong_flag_is_told_as_one(load: Load) -> None:
+    message = error_of(load, flags={"llm.modle": "opus"})
+    assert message == 'command line: there is no setting "llm.modle"; did you mean "llm.model"?'
+
+
+def test_a_section_without_settings_counts_for_nothing(load: Load) -> None:
+    text = "dispatcher:\n  agents:\n  variables:\n  rules:\n  routing:\n    # none\n  llm:\n    aliases:\n"
+    assert load(text).settings == Settings()
+    assert load("dispatcher:\n").settings == Settings()
+
+
+def test_one_entry_of_a_list_needs_no_brackets(load: Load) -> None:
+    assert load("dispatcher: {agents: team, disabled: recruiter}").settings.agents == ("team",)
+
+
+def test_numbers_are_fine_where_text_is_meant(load: Load) -> None:
+    assert load("dispatcher: {variables: {PORT: 8080}}").settings.variables == {"PORT": "8080"}
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_fine(load: Load) -> None:
+    assert load(b"\xef\xbb\xbfdispatcher:\r\n  llm:\r\n    model: opus\r\n").settings.llm.model == "opus"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"server: {port: 1}", b"a: [", b"tool:\n  dispatcher: {llm: 5}", b"caf\xe9: 1", b"\xff\xfea\0:\0", b"\0"],
+)
+def test_the_config_of_another_project_is_not_ours(load: Load, content: bytes) -> None:
+    assert load(content) == LoadedSettings(settings=Settings(), origins={})
+
+
+def test_a_config_that_the_user_names_must_be_ours(load: Load, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text("server: {port: 1}", encoding="utf-8")
+    assert error_of(load, config=other) == 'other.yaml: the config file has no top-level key "dispatcher:"'
+
+
+def test_the_users_own_config_must_be_ours(load: Load) -> None:
+    message = error_of(load, user="llm: {model: opus}")
+    assert message == 'config.yaml: the config file has no top-level key "dispatcher:"'
+
+
+def test_a_config_in_another_encoding_is_told(load: Load) -> None:
+    assert "can't be read" in error_of(load, "dispatcher: {variables: {A: caf\xe9}}".encode("latin-1"))
+
+
+SECRET_PLACES = "dispatcher:\n  llm:\n    model: opus\n    base_url: http://elsewhere\n    api_key_env: AWS_SECRET"
+
+
+def test_a_project_can_not_say_where_the_key_is_sent(load: Load) -> None:
+    loaded = load(SECRET_PLACES)
+    llm = loaded.settings.llm
+    assert (llm.model, llm.base_url, llm.api_key_env) == ("opus", None, None)
+    assert [notice.rpartition("/")[2].partition(" in a ")[0] for notice in loaded.notices] == [
+        "config.yaml:4: llm.base_url is ignored",
+        "config.yaml:5: llm.api_key_env is ignored",
+    ]
+
+
+def test_a_project_does_not_hide_where_the_user_sends_the_key(load: Load) -> None:
+    user = "dispatcher: {llm: {base_url: 'http://mine', api_key_env: MINE}}"
+    llm = load(SECRET_PLACES, user=user).settings.llm
+    assert (llm.base_url, llm.api_key_env) == ("http://mine", "MINE")
+
+
+@pytest.mark.parametrize("by_flag", [True, False])
+def test_a_config_that_the_user_names_is_trusted(load: Load, tmp_path: Path, by_flag: bool) -> None:
+    named = tmp_path / "named.yaml"
+    named.write_text(SECRET_PLACES, encoding="utf-8")
+    loaded = load(config=named) if by_flag else load(env={"DISPATCH_CONFIG": str(named)})
+    assert loaded.settings.llm.base_url == "http://elsewhere"
+    assert loaded.notices == ()
+
+
+def test_a_named_config_stands_in_for_the_projects(load: Load, tmp_path: Path) -> None:
+    named = tmp_path / "named.yaml"
+    named.write_text("dispatcher: {disabled: [x]}", encoding="utf-8")
+    settings = load("dispatcher: {llm: {model: opus}}", config=named).settings
+    assert (settings.disabled, settings.llm.model) == (("x",), None)
+
+
+def test_the_config_that_comes_with_the_package_holds_the_defaults(load: Load) -> None:
+    text = (Path(__file__).parents[1] / "config.yaml").read_text(encoding="utf-8")
+    assert load(text).settings == Settings()
+
+
+def test_the_examples_of_that_config_are_valid(load: Load) -> None:
+    text = (Path(__file__).parents[1] / "config.yaml").read_text(encoding="utf-8")
+    head, _, settings = text.partition("dispatcher:\n")
+    lines = [line.replace("# ", "", 1) if "# " in line and is_setting(line) else line for line in settings.split("\n")]
+    loaded = load(f"{head}dispatcher:\n" + "\n".join(lines), config=None)
+    assert {"agents", "rules", "routing.fallback", "llm.prices.my-model", "llm.offline"} <= set(loaded.origins)
+
+
+def is_setting(line: str) -> bool:
+    """Whether a comment of the default config holds YAML, not prose."""
+    text = line.strip().removeprefix("#")
+    return text.startswith(("  ", " - ")) or (text.split(":")[0].strip().isidentifier() and ":" in text)
+
+
+def test_the_schema_takes_what_the_loader_takes_and_describes_it() -> None:
+    schema = settings_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    good = yaml.safe_load("dispatcher: {agents: [a], llm: {model: opus}, rules: [{any: [x], force: y}]}")
+    assert validator.is_valid(good)
+    assert not validator.is_valid({"dispatcher": {"llm": {"modle": "opus"}}})
+    assert not validator.is_valid({"dispatcher": {"routing": {"min_confidence": 2}}})
+    definitions = [schema["properties"]["dispatcher"], *schema["$defs"].values()]
+    undescribed = [
+        name
+        for one in definitions
+        for name, setting in one["properties"].items()
+        if setting.keys().isdisjoint({"description", "$ref"})
+    ]
+    assert undescribed == []
