@@ -115,11 +115,15 @@ class Placeholder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A piece of text that says something of an agent, the field it stands in, and its line."""
+    """A piece of text that says something of an agent, the field it stands in, and its line.
+
+    `path` is the file, where that is another than the agent's own.
+    """
 
     field: str
     text: str
     line: int | None = None
+    path: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +140,8 @@ class Agent:
 
     `prompt` is the body as it stands in the file; `description` is for people, without example blocks.
     `metadata` holds every front matter key that has no field of its own, under the name the file gives it.
-    `models` are the model names the file prefers, best first, as written. `digest` is the SHA-256 of the file's bytes.
+    `models` are the model names the file prefers, best first, as written. `enriched` are example tasks that
+    stand beside the file, in enriched.jsonl. `digest` is the SHA-256 of the file's bytes.
     """
 
     name: str
@@ -168,6 +173,7 @@ class Agent:
     headings: tuple[Passage, ...] = ()
     bullets: tuple[Passage, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    enriched: tuple[Passage, ...] = ()
     digest: str = ""
 
     @property

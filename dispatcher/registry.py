@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from dispatcher import enriched as enrichment
 from dispatcher.agent import Agent, Diagnostic, Severity, slugify
 from dispatcher.agentfile import MAX_FILE_BYTES, read_agent_file
 from dispatcher.errors import UsageError
@@ -69,6 +70,7 @@ class Registry:
         duplicates: DuplicatePolicy = "error",
         disabled: Iterable[str] = (),
         max_file_bytes: int = MAX_FILE_BYTES,
+        enriched: str | Path | None = None,
     ) -> Registry:
         """The agents of folders and files, the first path being the nearest scope.
 
@@ -77,7 +79,12 @@ class Registry:
         policies = get_args(DuplicatePolicy)
         if duplicates not in policies:
             raise UsageError(f'duplicates="{duplicates}" is no policy', hint=f"there are {', '.join(policies)}")
-        settings = Settings(duplicates=duplicates, disabled=tuple(disabled), max_file_bytes=max_file_bytes)
+        settings = Settings(
+            duplicates=duplicates,
+            disabled=tuple(disabled),
+            max_file_bytes=max_file_bytes,
+            enriched=str(enriched) if enriched is not None else None,
+        )
         return _load(given_scopes(paths), settings)
 
     @classmethod
@@ -132,6 +139,10 @@ def _load(scopes: Sequence[Scope], settings: Settings) -> Registry:
                 passed_over.append(PassedOver(path=path, reason=result.passed_over))
         kept, lost, conflicts = _without_duplicates(read, settings.duplicates)
         diagnostics.extend(conflicts)
+        beside = scope.root / enrichment.FILE_NAME
+        if settings.enriched is None and beside.is_file():
+            kept, found = enrichment.add_enriched(kept, beside)
+            diagnostics.extend(found)
         for agent in kept:
             if agent.name in taken:
                 shadowed.append(Shadowed(agent=agent, by=taken[agent.name]))
@@ -139,8 +150,13 @@ def _load(scopes: Sequence[Scope], settings: Settings) -> Registry:
                 chosen[agent.name] = taken[agent.name] = agent
         for agent in lost:
             taken.setdefault(agent.name, agent)
+    agents = sort_by_name(chosen.values())
+    if settings.enriched is not None:
+        read, found = enrichment.add_enriched(agents, Path(settings.enriched).expanduser())
+        diagnostics.extend(found)
+        agents = tuple(read)
     return Registry(
-        agents=sort_by_name(chosen.values()),
+        agents=agents,
         disabled=frozenset(settings.disabled),
         shadowed=tuple(shadowed),
         diagnostics=tuple(diagnostics),

@@ -74,4 +74,5 @@ def test_prompt_can_be_sent_as_it_stands(agent: Agent) -> None:
 
 def test_bundled_folder_holds_nothing_else() -> None:
     folder: Path = bundled_folder()
-    assert {path.stem for path in folder.iterdir()} == NAMES
+    assert {path.stem for path in folder.glob("*.md")} == NAMES
+    assert {path.name for path in folder.iterdir()} == {f"{name}.md" for name in NAMES} | {"enriched.jsonl"}

@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
-from dispatcher.cli import agents, config, route, run, versions
+from dispatcher.cli import agents, config, evaluate, route, run, tune, versions
 from dispatcher.cli.console import Console
 from dispatcher.cli.group import OUTPUT_CLOSED, TaskGroup
 from dispatcher.errors import DispatcherError, UsageError
@@ -59,6 +59,8 @@ config_app.command("show")(config.show)
 config_app.command("init")(config.init)
 config_app.command("schema")(config.schema)
 app.add_typer(config_app)
+app.command("eval")(evaluate.evaluate)
+app.command("tune")(tune.tune)
 app.command("version")(versions.version)
 
 

@@ -53,8 +53,12 @@ def parse_variables(given: Sequence[str] | None) -> dict[str, str]:
     return values
 
 
-def settings_flags(agents: Sequence[str] | None, variables: Sequence[str] | None = None) -> dict[str, Any]:
+def settings_flags(
+    agents: Sequence[str] | None, variables: Sequence[str] | None = None, enriched: Path | None = None
+) -> dict[str, Any]:
     """The settings that options override, by their path."""
-    return {"agents": [str(Path(path).absolute()) for path in agents] if agents else None} | {
-        "variables": parse_variables(variables) or None
+    return {
+        "agents": [str(Path(path).absolute()) for path in agents] if agents else None,
+        "variables": parse_variables(variables) or None,
+        "enriched": str(enriched.absolute()) if enriched is not None else None,
     }

@@ -8,9 +8,12 @@ from typing import Any
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from dispatcher.agent import Agent, Diagnostic
+from dispatcher.evaluation.metrics import AgentMetrics, Bin, Confusion, CoveragePoint, Metrics
+from dispatcher.evaluation.report import Report
+from dispatcher.evaluation.statistics import Comparison, Interval
 from dispatcher.llm import ModelChoice, Usage, request_body
 from dispatcher.registry import PassedOver, Registry
-from dispatcher.routing import Decision, Evidence, How, Outcome
+from dispatcher.routing import Decision, Evidence, Explanation, How, Outcome
 from dispatcher.runtime import Plan, Reply
 
 __all__ = [
@@ -19,6 +22,7 @@ __all__ = [
     "AgentOutput",
     "CheckOutput",
     "ConfigOutput",
+    "EvalOutput",
     "ListOutput",
     "RouteOutput",
     "RunOutput",
@@ -27,6 +31,7 @@ __all__ = [
     "VersionOutput",
     "agent_output",
     "check_output",
+    "eval_output",
     "route_output",
     "run_output",
     "schema_of",
@@ -42,6 +47,19 @@ class CandidateOutput(TypedDict):
     score: float
 
 
+class FieldOutput(TypedDict):
+    field: str
+    amount: float
+
+
+class ExplanationOutput(TypedDict):
+    agent: str
+    score: float
+    by_field: list[FieldOutput]
+    evidence: list[Evidence]
+    rules: list[str]
+
+
 class DecisionOutput(TypedDict):
     outcome: Outcome
     how: How
@@ -54,6 +72,10 @@ class DecisionOutput(TypedDict):
     reason: str
     candidates: list[CandidateOutput]
     evidence: list[Evidence]
+    explanations: list[ExplanationOutput]
+    """Of the first candidate and the runner-up, with --explain."""
+    smallest_change: str | None
+    """What would let the runner-up win, with --explain."""
 
 
 class RouteOutput(TypedDict):
@@ -135,6 +157,20 @@ class VersionOutput(TypedDict):
     packages: dict[str, str]
 
 
+class EvalOutput(TypedDict):
+    schema_version: int
+    provenance: dict[str, str]
+    metrics: Metrics
+    intervals: dict[str, Interval]
+    baselines: dict[str, Metrics]
+    by_tag: dict[str, Metrics]
+    by_agent: list[AgentMetrics]
+    confusions: list[Confusion]
+    reliability: list[Bin]
+    coverage_curve: list[CoveragePoint]
+    comparison: Comparison | None
+
+
 OUTPUTS: dict[str, Any] = {
     "run": RunOutput,
     "route": RouteOutput,
@@ -142,6 +178,7 @@ OUTPUTS: dict[str, Any] = {
     "agents-show": ShowOutput,
     "agents-check": CheckOutput,
     "config-show": ConfigOutput,
+    "eval": EvalOutput,
     "version": VersionOutput,
 }
 
@@ -160,22 +197,24 @@ def schema_of(shape: Any) -> dict[str, Any]:
     return TypeAdapter(shape).json_schema(mode="serialization")
 
 
-def route_output(decision: Decision, registry: Registry) -> RouteOutput:
+def route_output(decision: Decision, registry: Registry, *, explained: bool = False) -> RouteOutput:
     return {
         "schema_version": SCHEMA_VERSION,
         "task": decision.task,
-        "decision": _decision(decision),
+        "decision": _decision(decision, explained=explained),
         "errors": list(registry.errors),
     }
 
 
-def run_output(plan: Plan, reply: Reply | None, notices: Sequence[str], registry: Registry) -> RunOutput:
+def run_output(
+    plan: Plan, reply: Reply | None, notices: Sequence[str], registry: Registry, *, explained: bool = False
+) -> RunOutput:
     """A run; without a reply it is a dry one."""
     was_sent = reply is not None and reply.was_sent
     return {
         "schema_version": SCHEMA_VERSION,
         "task": plan.decision.task,
-        "decision": _decision(plan.decision),
+        "decision": _decision(plan.decision, explained=explained),
         "model": plan.model,
         "request": request_body(plan.request) if plan.request and not was_sent else None,
         "was_sent": was_sent,
@@ -212,7 +251,23 @@ def check_output(registry: Registry, diagnostics: Sequence[Diagnostic]) -> Check
     }
 
 
-def _decision(decision: Decision) -> DecisionOutput:
+def eval_output(report: Report) -> EvalOutput:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "provenance": dict(report.provenance),
+        "metrics": report.metrics,
+        "intervals": dict(report.intervals),
+        "baselines": dict(report.baselines),
+        "by_tag": dict(report.by_tag),
+        "by_agent": list(report.by_agent),
+        "confusions": list(report.confusions),
+        "reliability": list(report.reliability),
+        "coverage_curve": list(report.coverage_curve),
+        "comparison": report.comparison,
+    }
+
+
+def _decision(decision: Decision, *, explained: bool) -> DecisionOutput:
     return {
         "outcome": decision.outcome,
         "how": decision.how,
@@ -225,4 +280,16 @@ def _decision(decision: Decision) -> DecisionOutput:
         "reason": decision.reason,
         "candidates": [{"agent": each.name, "score": each.score} for each in decision.candidates[:_MOST_CANDIDATES]],
         "evidence": list(decision.evidence),
+        "explanations": [_explanation(each) for each in decision.explanations] if explained else [],
+        "smallest_change": decision.smallest_change() if explained else None,
+    }
+
+
+def _explanation(explanation: Explanation) -> ExplanationOutput:
+    return {
+        "agent": explanation.agent.name,
+        "score": explanation.score,
+        "by_field": [{"field": field, "amount": amount} for field, amount in explanation.by_field],
+        "evidence": list(explanation.evidence),
+        "rules": list(explanation.rules),
     }

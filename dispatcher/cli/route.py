@@ -39,7 +39,7 @@ def route(
     if as_json:
         from dispatcher.cli.outputs import RouteOutput, route_output, to_json
 
-        console.result(to_json(RouteOutput, route_output(decision, dispatcher.registry)))
+        console.result(to_json(RouteOutput, route_output(decision, dispatcher.registry, explained=explain)))
     else:
         show_decision(decision, console, in_full=explain or verbose)
         if decision.agent is not None:

@@ -74,7 +74,7 @@ def run(
     }
     plan = dispatcher.plan(text, **run_options)
     if as_json:
-        return _print_json(dispatcher, plan, dry_run=dry_run)
+        return _print_json(dispatcher, plan, explain=explain, dry_run=dry_run)
     if plan.request is None:
         decision = choose(plan.decision, console, explain=explain)
         if decision is None:
@@ -133,11 +133,13 @@ def _print_whole(dispatcher: Dispatcher, plan: Plan, console: Console) -> Reply:
     return reply
 
 
-def _print_json(dispatcher: Dispatcher, plan: Plan, *, dry_run: bool) -> int:
+def _print_json(dispatcher: Dispatcher, plan: Plan, *, explain: bool, dry_run: bool) -> int:
     from dispatcher.cli.outputs import RunOutput, run_output, to_json
 
     reply = None if dry_run or plan.request is None else dispatcher.dispatch(plan)
-    Console().result(to_json(RunOutput, run_output(plan, reply, dispatcher.notices, dispatcher.registry)))
+    Console().result(
+        to_json(RunOutput, run_output(plan, reply, dispatcher.notices, dispatcher.registry, explained=explain))
+    )
     if plan.request is None:
         return _ABSTAINED
     return _INCOMPLETE if reply is not None and reply.was_sent and not reply.is_complete else 0

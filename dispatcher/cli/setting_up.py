@@ -8,11 +8,14 @@ from pathlib import Path
 from dispatcher.cli.console import Console
 from dispatcher.cli.options import settings_flags
 from dispatcher.cli.views import show_registry_faults
+from dispatcher.errors import AgentFileError
 from dispatcher.registry import Registry
+from dispatcher.routing import Router
+from dispatcher.routing.weights import Weights, load_weights, shipped_weights
 from dispatcher.runtime import Dispatcher
 from dispatcher.settings import LoadedSettings, load_settings
 
-__all__ = ["load_dispatcher", "load_registry"]
+__all__ = ["load_dispatcher", "load_registry", "load_router"]
 
 
 def load_dispatcher(
@@ -28,6 +31,31 @@ def load_dispatcher(
         console.notice(notice)
     show_registry_faults(dispatcher.registry, console)
     return dispatcher
+
+
+def load_router(
+    console: Console,
+    *,
+    agents: Sequence[str] | None,
+    config: Path | None,
+    weights: Path | None,
+    enriched: Path | None,
+) -> tuple[Router, Registry, Weights]:
+    """A router by itself, with weights of the caller's choice. Raises AgentFileError if there is no agent."""
+    flags = settings_flags(agents, enriched=enriched)
+    loaded = load_settings(flags=flags, config=config)
+    for notice in loaded.notices:
+        console.notice(notice)
+    settings = loaded.settings
+    registry = Registry.from_settings(settings)
+    show_registry_faults(registry, console)
+    if not registry.routable:
+        raise AgentFileError("there is no agent to route to", hint="`dispatch agents check` says what was read")
+    chosen = load_weights(weights) if weights is not None else shipped_weights()
+    router = Router(
+        registry.agents, settings=settings.routing, rules=settings.rules, disabled=registry.disabled, weights=chosen
+    )
+    return router, registry, chosen
 
 
 def load_registry(

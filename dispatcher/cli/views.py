@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dispatcher.cli.console import Console, one_line, short
 from dispatcher.llm import ModelChoice
 from dispatcher.registry import Registry
-from dispatcher.routing import Candidate, Decision, Evidence, How
+from dispatcher.routing import Candidate, Decision, Evidence, Explanation, How
 from dispatcher.runtime import Plan, Reply
 
 __all__ = [
@@ -36,18 +38,50 @@ def show_decision(decision: Decision, console: Console, *, in_full: bool = False
         console.say(f"→ {decision.agent.name}{_certainty(decision)}", style="bold")
         if decision.how is not How.SCORED:
             console.say(f"{decision.how}: {decision.reason}", indent=2)
+    if in_full:
+        _show_in_full(decision, console)
+        return
     brief = _BRIEF_EVIDENCE if decision.agent is not None else 0
-    for each in decision.evidence if in_full else decision.evidence[:brief]:
-        _show_evidence(each, console, in_full=in_full)
-    if in_full and len(decision.candidates) > 1:
+    for each in decision.evidence[:brief]:
+        _show_evidence(each, console)
+
+
+def _show_in_full(decision: Decision, console: Console) -> None:
+    """The first candidate and the runner-up taken apart, the ranking, and what would change it."""
+    for explanation in decision.explanations:
+        console.say(f"{explanation.agent.name}: {explanation.score:.3f}", style="bold", indent=2)
+        console.say(fields_line(explanation), indent=4)
+        for rule in explanation.rules:
+            console.say(rule, indent=4)
+        for each in explanation.evidence:
+            _show_evidence(each, console, indent=4, with_amount=True)
+    if len(decision.candidates) > 1:
         console.say("ranking", style="bold", indent=2)
         for place, candidate in enumerate(decision.candidates[:5], start=1):
             console.say(f"{place}. {candidate.score:.3f}  {candidate.name}", indent=4)
-        console.say(
-            f"margin {decision.margin:.3f}, threshold {decision.threshold:.2f}, confidence {decision.confidence:.2f}"
-            + ("" if decision.is_calibrated else " (not calibrated yet)"),
-            indent=2,
-        )
+        certainty = f"confidence {decision.confidence:.2f}, threshold {decision.threshold:.2f}"
+        console.say(f"margin {decision.margin:.3f}, {certainty}", indent=2)
+    if (change := decision.smallest_change()) is not None:
+        console.say(change, indent=2)
+
+
+def fields_line(explanation: Explanation) -> str:
+    """What each field gave to a score, on one line."""
+    return ", ".join(f"{field} {amount:+.3f}" for field, amount in explanation.by_field)
+
+
+def explanation_lines(decision: Decision, expected: str | None) -> Iterator[str]:
+    """Why a task went where it went, and what spoke for the agent that was expected; for a report."""
+    candidates = {candidate.name: candidate for candidate in decision.candidates}
+    names = dict.fromkeys([*list(candidates)[:1], *([expected] if expected in candidates else [])])
+    for name in names:
+        explanation = decision.explain(candidates[str(name)].agent)
+        if explanation is None:
+            continue
+        yield f"{name}: {explanation.score:.3f} = {fields_line(explanation)}"
+        for each in explanation.evidence[: _BRIEF_EVIDENCE + 1]:
+            place = f"{each.path.name}:{each.line}" if each.line else each.path.name
+            yield f"  {each.contribution:+.3f} {each.field}: {', '.join(each.words)} ({place})"
 
 
 def offered(decision: Decision) -> tuple[Candidate, ...]:
@@ -129,10 +163,10 @@ def _certainty(decision: Decision) -> str:
     return f"  ({percent}{runner_up})"
 
 
-def _show_evidence(evidence: Evidence, console: Console, *, in_full: bool) -> None:
+def _show_evidence(evidence: Evidence, console: Console, *, indent: int = 2, with_amount: bool = False) -> None:
     place = f"{short(evidence.path)}:{evidence.line}" if evidence.line else short(evidence.path)
     words = ", ".join(evidence.words)
-    amount = f"{evidence.contribution:+.3f} " if in_full else ""
-    console.say(f"{amount}{evidence.field}: {words}  {place}", indent=2)
+    amount = f"{evidence.contribution:+.3f} " if with_amount else ""
+    console.say(f"{amount}{evidence.field}: {words}  {place}", indent=indent)
     if evidence.text != words:
-        console.say(f'"{one_line(evidence.text, console.width - 8)}"', style="dim", indent=6)
+        console.say(f'"{one_line(evidence.text, console.width - indent - 6)}"', style="dim", indent=indent + 4)

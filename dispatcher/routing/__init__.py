@@ -1,14 +1,17 @@
 """Routing: agents and a task → a Decision. Needs no LLM and no registry.
 
-text       words, stems, pairs
-passages   what of an agent is read, by field
-index      the fields as TF-IDF vectors
-rules      keyword rules
-router     all of it together
-decision   what comes out
+text         words, stems, pairs, pieces of words
+passages     what of an agent is read, by field
+scorers      which field is compared how; postings, regression, index: the comparing
+weights      what each scorer counts: learned, and read from a file
+confidence   how sure a ranking is
+rules        keyword rules of config
+explanation  what each field, word and line gave
+router       all of it together
+decision     what comes out
 """
 
-from dispatcher.routing.decision import Candidate, Decision, Evidence, How, Outcome
+from dispatcher.routing.decision import Candidate, Decision, Evidence, Explanation, How, Outcome
 from dispatcher.routing.router import Router
 
-__all__ = ["Candidate", "Decision", "Evidence", "How", "Outcome", "Router"]
+__all__ = ["Candidate", "Decision", "Evidence", "Explanation", "How", "Outcome", "Router"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dispatcher.agent import Agent
 
-__all__ = ["Candidate", "Decision", "Evidence", "How", "Outcome"]
+__all__ = ["Candidate", "Decision", "Evidence", "Explanation", "How", "Outcome"]
 
 
 class Outcome(StrEnum):
@@ -53,6 +53,17 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why one candidate has its score: what each field gave, from which words and passages, and the rules that held."""
+
+    agent: Agent
+    score: float
+    by_field: tuple[tuple[str, float], ...]
+    evidence: tuple[Evidence, ...]
+    rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """An agent with its raw score, between 0 and 1."""
 
@@ -68,9 +79,10 @@ class Candidate:
 class Decision:
     """The answer to "who takes this task?".
 
-    `confidence` is the probability that the first candidate is right, once `is_calibrated`; until then it only orders
-    decisions by how sure they are. `margin` is the first candidate's score less the second's. `task` is what the agent
-    is given: the text without a leading @name. `candidates` are ranked, best first, also when the router abstains.
+    `confidence` is the probability that the first candidate is right, once `is_calibrated`. `margin` is the first
+    candidate's score less the second's. `task` is what the agent is given: the text without a leading @name.
+    `candidates` are ranked, best first, also when the router abstains. `explain` tells why a candidate has its score
+    and `smallest_change` what would let the runner-up win; nothing is worked out before it is asked for.
     """
 
     task: str
@@ -83,10 +95,18 @@ class Decision:
     margin: float = 0.0
     reason: str = ""
     candidates: tuple[Candidate, ...] = ()
-    explain: Callable[[Agent], tuple[Evidence, ...]] = field(default=lambda agent: (), repr=False, compare=False)
+    explain: Callable[[Agent], Explanation | None] = field(default=lambda agent: None, repr=False, compare=False)
+    smallest_change: Callable[[], str | None] = field(default=lambda: None, repr=False, compare=False)
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
         """The evidence for the chosen agent, or else for the best candidate; worked out when asked for."""
         subject = self.agent or (self.candidates[0].agent if self.candidates else None)
-        return self.explain(subject) if subject is not None else ()
+        explanation = self.explain(subject) if subject is not None else None
+        return explanation.evidence if explanation is not None else ()
+
+    @property
+    def explanations(self) -> tuple[Explanation, ...]:
+        """The explanations of the first candidate and of the runner-up."""
+        found = (self.explain(candidate.agent) for candidate in self.candidates[:2])
+        return tuple(explanation for explanation in found if explanation is not None)

@@ -1,54 +1,157 @@
-"""The index: for each field, the agents' passages as TF-IDF vectors.
+"""The index: all routable agents in all views, and what every scorer says of a task.
 
-Cosine similarity of a task with a field, over stemmed words and pairs of words (scikit-learn's TfidfVectorizer with
-sublinear term counts). What each word gave can be told, since a cosine is a sum over words.
+Knows of no weights: it gives each agent a row of numbers, and how they are put together is learned elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dispatcher.agent import Agent
-from dispatcher.routing.passages import FIELDS, passages
-from dispatcher.routing.text import terms
+from dispatcher.routing.passages import passages
+from dispatcher.routing.postings import Postings, build_postings
+from dispatcher.routing.regression import ExampleRegression, fit_regression
+from dispatcher.routing.scorers import KEYWORDS, REGRESSION, SCORERS, scorers_of
+from dispatcher.routing.text import VIEWS, Word, analyze, content_stems
 
-__all__ = ["FieldIndex", "build_index"]
+__all__ = ["FEATURES", "Index", "TaskScores", "build_index"]
 
+FEATURES: tuple[str, ...] = (*(scorer.name for scorer in SCORERS), KEYWORDS, REGRESSION)
+_LONGEST_KEYWORD = 4  # words
 
-class FieldIndex:
-    """One field of all agents. `vectors` has a row an agent and a column a term."""
-
-    def __init__(self, documents: Sequence[Sequence[str]]) -> None:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        self._vectorizer: Any = TfidfVectorizer(analyzer=_as_it_is, sublinear_tf=True)
-        self.vectors: Any = self._vectorizer.fit_transform(documents).tocsr()
-
-    def similarities(self, task_terms: Sequence[str]) -> NDArray[np.float64]:
-        """The cosine of the task with each agent, shape (agents,)."""
-        task = self._vectorizer.transform([task_terms])
-        return np.asarray((self.vectors @ task.T).toarray()).ravel()
-
-    def contributions(self, task_terms: Sequence[str], row: int) -> dict[str, float]:
-        """What each term of the task gives to the cosine with the agent of that row."""
-        task = self._vectorizer.transform([task_terms])
-        shared = self.vectors[row].multiply(task).tocoo()
-        names = self._vectorizer.get_feature_names_out()
-        return {str(names[column]): float(value) for column, value in zip(shared.col, shared.data, strict=True)}
+# Where examples are most of what is known of the agents, it pays to learn from them; and it costs the cube of their
+# number, so there is a limit.
+_EXAMPLE_SHARE_TO_LEARN = 0.5
+_MOST_DOCUMENTS_TO_LEARN = 6_000
+_VIEW_FIELDS: Mapping[str, frozenset[str]] = {
+    view: frozenset(field for _, scorer in scorers_of(view) for field in scorer.fields) for view in VIEWS
+}
 
 
-def build_index(agents: Sequence[Agent]) -> Mapping[str, FieldIndex]:
-    """An index for every field in which any agent has words."""
-    documents: dict[str, list[list[str]]] = {field: [[] for _ in agents] for field in FIELDS}
-    for row, agent in enumerate(agents):
+@dataclass(frozen=True, slots=True)
+class TaskScores:
+    """What the scorers say of a task.
+
+    `raw` has a row an agent and a column a feature; `best` is the largest of each column, by which the columns are
+    divided before they are put together; `lengths` make cosines of the raw sums.
+    """
+
+    raw: NDArray[np.float64]
+    best: NDArray[np.float64]
+    lengths: NDArray[np.float64]
+
+    @property
+    def relative(self) -> NDArray[np.float64]:
+        """Each column divided by its best; a column without any match stays 0."""
+        return self.raw / np.where(self.best > 0, self.best, 1.0)
+
+    @property
+    def cosines(self) -> NDArray[np.float64]:
+        """Each column divided by the length of the task's vector: cosines, for the TF-IDF scorers."""
+        return self.raw / np.where(self.lengths > 0, self.lengths, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The postings by view, the agents of each keyword, the regression where there is one, and the share of examples
+    in what is known of the agents."""
+
+    postings: Mapping[str, Postings]
+    keywords: Mapping[tuple[str, ...], tuple[int, ...]]
+    regression: ExampleRegression | None
+    example_share: float
+    agent_count: int
+
+    def score(self, words: Sequence[Word]) -> TaskScores:
+        """Every agent by every feature."""
+        raw = np.zeros((self.agent_count, len(FEATURES)))
+        lengths = np.ones(len(FEATURES))
+        for view, postings in self.postings.items():
+            columns = [place for place, _ in scorers_of(view)]
+            terms = VIEWS[view](words)
+            raw[:, columns] = postings.scores(terms)
+            lengths[columns] = postings.lengths(terms)
+        for keyword in self.keywords_in(words):
+            raw[list(self.keywords[keyword]), -2] += len(keyword)
+        if self.regression is not None:
+            raw[:, -1] = self.regression.scores(_regression_terms(words))
+        return TaskScores(raw, raw.max(axis=0, initial=0.0), lengths)
+
+    def keywords_in(self, words: Sequence[Word]) -> list[tuple[str, ...]]:
+        """The keywords that stand in a task, each once."""
+        stems = content_stems(words)
+        spans = (
+            tuple(stems[start : start + size])
+            for start in range(len(stems))
+            for size in range(1, min(_LONGEST_KEYWORD, len(stems) - start) + 1)
+        )
+        return [span for span in dict.fromkeys(spans) if span in self.keywords]
+
+    def contributions(self, words: Sequence[Word], row: int) -> Iterator[tuple[str, str, NDArray[np.float64]]]:
+        """What each term of the task gives to one agent: view, term, and an amount a feature."""
+        for view, postings in self.postings.items():
+            columns = [place for place, _ in scorers_of(view)]
+            for term, amounts in postings.contributions(VIEWS[view](words), row).items():
+                given = np.zeros(len(FEATURES))
+                given[columns] = amounts
+                yield view, term, given
+
+
+def build_index(agents: Sequence[Agent]) -> Index:
+    """Indexes agents; their order is that of the rows."""
+    counts: dict[str, list[dict[str, Counter[str]]]] = {view: [] for view in VIEWS}
+    sizes: Counter[str] = Counter()
+    for agent in agents:
+        of_agent: dict[str, dict[str, Counter[str]]] = {view: {} for view in VIEWS}
         for passage in passages(agent):
-            documents[passage.field][row].extend(terms(passage.text))
-    return {field: FieldIndex(rows) for field, rows in documents.items() if any(rows)}
+            words = analyze(passage.text)
+            sizes[passage.field] += len(words)
+            for view, terms_of in VIEWS.items():
+                if passage.field in _VIEW_FIELDS[view]:
+                    of_agent[view].setdefault(passage.field, Counter()).update(terms_of(words))
+        for view, fields in of_agent.items():
+            counts[view].append(fields)
+    share = sizes["example"] / max(1, sum(sizes[field] for field in ("example", "description", "body")))
+    return Index(
+        keywords=_keywords(agents),
+        postings={
+            view: build_postings(rows, [scorer for _, scorer in scorers_of(view)]) for view, rows in counts.items()
+        },
+        regression=_learn(agents) if share > _EXAMPLE_SHARE_TO_LEARN else None,
+        example_share=share,
+        agent_count=len(agents),
+    )
 
 
-def _as_it_is(tokens: Sequence[str]) -> Sequence[str]:
-    return tokens
+def _keywords(agents: Sequence[Agent]) -> dict[tuple[str, ...], tuple[int, ...]]:
+    """The short triggers and topics of all agents, as stems, with the rows of those who have them."""
+    rows: dict[tuple[str, ...], dict[int, None]] = {}
+    for row, agent in enumerate(agents):
+        texts = [text for trigger in agent.triggers for text in (trigger.text, *trigger.topics)]
+        for text in (*texts, *agent.tags):
+            stems = tuple(content_stems(analyze(text)))
+            if 0 < len(stems) <= _LONGEST_KEYWORD:
+                rows.setdefault(stems, {})[row] = None
+    return {stems: tuple(found) for stems, found in rows.items()}
+
+
+def _learn(agents: Sequence[Agent]) -> ExampleRegression | None:
+    documents, rows = [], []
+    for row, agent in enumerate(agents):
+        for text in (f"{agent.name} {agent.description}", *_example_tasks(agent)):
+            documents.append(_regression_terms(analyze(text)))
+            rows.append(row)
+    return fit_regression(documents, rows, len(agents)) if len(documents) <= _MOST_DOCUMENTS_TO_LEARN else None
+
+
+def _example_tasks(agent: Agent) -> list[str]:
+    return [*(example.user for example in agent.examples), *(passage.text for passage in agent.enriched)]
+
+
+def _regression_terms(words: Sequence[Word]) -> list[str]:
+    return [*VIEWS["phrases"](words), *(f"#{piece}" for piece in VIEWS["characters"](words))]

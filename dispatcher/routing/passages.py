@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 from dispatcher.agent import Agent, Passage
@@ -9,18 +10,29 @@ from dispatcher.agentfile.placeholders import drop_placeholders
 
 __all__ = ["FIELDS", "passages"]
 
-FIELDS = ("name", "description", "trigger", "example", "capability", "body", "exclusion")
+FIELDS = (
+    "name",
+    "description",
+    "trigger",
+    "capability",
+    "example",
+    "context",
+    "heading",
+    "bullet",
+    "body",
+    "exclusion",
+)
 
 
 def passages(agent: Agent) -> Iterator[Passage]:
     """Every passage that says what an agent is for, or is not for; placeholders say nothing and are dropped."""
     for passage in _passages(agent):
         if (text := drop_placeholders(passage.text)).strip():
-            yield Passage(field=passage.field, text=text, line=passage.line)
+            yield dataclasses.replace(passage, text=text)
 
 
 def _passages(agent: Agent) -> Iterator[Passage]:
-    yield Passage(field="name", text=agent.name, line=agent.line)
+    yield Passage(field="name", text=agent.name.replace("_", " "), line=agent.line)
     yield Passage(field="description", text=agent.description, line=agent.description_line or agent.line)
     for label in (agent.category, agent.subcategory, *agent.tags):
         if label:
@@ -29,9 +41,12 @@ def _passages(agent: Agent) -> Iterator[Passage]:
         yield Passage(field="trigger", text=trigger.text, line=trigger.line)
     for example in agent.examples:
         yield Passage(field="example", text=example.user, line=example.line)
-        yield Passage(field="example", text=example.context, line=example.line)
+        yield Passage(field="context", text=example.context, line=example.line)
+    yield from agent.enriched
     for capability in agent.capabilities:
         yield Passage(field="capability", text=". ".join((capability.name, *capability.items)), line=capability.line)
+    yield from agent.headings
+    yield from agent.bullets
     for exclusion in agent.exclusions:
         yield Passage(field="exclusion", text=exclusion.text, line=exclusion.line)
     for offset, line in enumerate(agent.prompt.splitlines()):

@@ -1,16 +1,17 @@
 """Task → Decision.
 
-Scores every agent by the similarity of its fields to the task, applies the rules, and abstains where it isn't sure.
-Takes a sequence of agents and needs no registry; needs no LLM. The same result for the same agents and task, always:
-scores are rounded to six places and ties are broken by name.
+Scores every agent with the index and the learned weights, applies the rules, and abstains where it isn't sure. Takes a
+sequence of agents and needs no registry; needs no LLM. The same result for the same agents and task, always: scores
+are rounded to six places and ties are broken by name.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,39 +20,33 @@ from numpy.typing import NDArray
 from dispatcher.agent import Agent, slugify
 from dispatcher.errors import UnknownAgentError
 from dispatcher.naming import find_agent, sort_by_name
-from dispatcher.routing.decision import Candidate, Decision, Evidence, How, Outcome
-from dispatcher.routing.index import FieldIndex, build_index
-from dispatcher.routing.passages import passages
-from dispatcher.routing.rules import CompiledRule, Phrase, compile_rules
-from dispatcher.routing.text import pairs_of, words
+from dispatcher.routing.confidence import confidence_features, confidence_of
+from dispatcher.routing.decision import Candidate, Decision, Explanation, How, Outcome
+from dispatcher.routing.explanation import amounts_by_field, evidence_of
+from dispatcher.routing.index import Index, TaskScores, build_index
+from dispatcher.routing.rules import CompiledRule, compile_rules
+from dispatcher.routing.text import Word, analyze, content_stems
+from dispatcher.routing.weights import Weights, example_gate, shipped_weights
 from dispatcher.settings import RoutingSettings, Rule
 
 __all__ = ["Router"]
 
-# What each field counts; set by hand for this first version.
-FIELD_WEIGHTS: Mapping[str, float] = {
-    "name": 0.1,
-    "description": 0.3,
-    "trigger": 0.15,
-    "example": 0.2,
-    "capability": 0.1,
-    "body": 0.8,
-    "exclusion": -0.05,
-}
-KEYWORD_WEIGHT = 0.1
-_LONGEST_KEYWORD = 4
 _MENTION = re.compile(r"@([^\s,;:!?]+)")
-_NEAR = 85
-_MOST_EVIDENCE = 12
+_NEAR = 85  # percent of likeness from which on an unknown @word is taken for a slip
+_MOST_WORDS = 2_000  # a task's first words decide; a pasted log of megabytes adds time and no sense
+_MOST_WORDS_TO_LEAVE_OUT = 40
 
 
 @dataclass(frozen=True, slots=True)
-class _Keyword:
-    """A short trigger of a file, which counts by itself when the task has all its words together."""
+class _Ranking:
+    """The agents that may be chosen, best first, with what is needed to say how sure that is and why."""
 
-    phrase: Phrase
-    row: int
-    line: int | None
+    candidates: tuple[Candidate, ...]
+    confidence: float
+    shares: NDArray[np.float64]
+    raw: NDArray[np.float64]
+    words: Sequence[Word]
+    rules: Sequence[CompiledRule]
 
 
 class Router:
@@ -60,9 +55,10 @@ class Router:
     Parameters
     ----------
     agents: all that can be named; those that are not routable are found by name only.
-    settings: the threshold and the fallback.
+    settings: the threshold, the fallback, and the share of tasks that fit nobody.
     rules: the keyword rules of config.
     disabled: names of agents to keep out of routing, besides those whose file says so.
+    weights: what each scorer counts; the shipped ones if not given.
 
     Raises ConfigError for a rule that can't be used, and UnknownAgentError for a fallback that does not exist.
     """
@@ -74,15 +70,30 @@ class Router:
         settings: RoutingSettings | None = None,
         rules: Sequence[Rule] = (),
         disabled: Collection[str] = (),
+        weights: Weights | None = None,
     ) -> None:
         self.settings = settings or RoutingSettings()
+        self.weights = weights or shipped_weights()
         self.agents = sort_by_name(agents)
         off = {slugify(name) for name in disabled}
         self.routable = tuple(agent for agent in self.agents if agent.is_routable and agent.slug not in off)
         self._rules = compile_rules(rules, self.agents)
         self._rows = {agent.name: row for row, agent in enumerate(self.routable)}
         self._by_name = {agent.name: agent for agent in self.agents}
-        self._fallback = find_agent(self.settings.fallback, self.agents) if self.settings.fallback else None
+        fallback = self.settings.fallback
+        self._fallback = find_agent(fallback, self.agents) if fallback else None
+
+    @functools.cached_property
+    def index(self) -> Index:
+        """The index of the routable agents, in the order of `routable`."""
+        return build_index(self.routable)
+
+    @functools.cached_property
+    def threshold(self) -> float:
+        """The confidence below which nobody is chosen: from `precision`, if config wants one, or `min_confidence`."""
+        if self.settings.precision is not None:
+            return self.weights.threshold_for(self.settings.precision)
+        return self.settings.min_confidence
 
     def route(
         self,
@@ -91,15 +102,17 @@ class Router:
         agent: str | None = None,
         only: Collection[str] | None = None,
         exclude: Collection[str] | None = None,
+        mentions: bool = True,
     ) -> Decision:
         """Decides who takes a task.
 
         Parameters
         ----------
-        task: what the user typed; "@name" or "@slug" at its beginning names an agent.
+        task: what the user typed.
         agent: the name or slug of an agent to force.
         only: names of the agents that may be chosen; all if not given.
         exclude: names of agents that may not be chosen.
+        mentions: whether "@name" or "@slug" at the beginning names an agent.
 
         Raises UnknownAgentError for a name that no agent has.
         """
@@ -108,33 +121,37 @@ class Router:
             return self._settled(
                 task, find_agent(agent, self.agents), How.FORCED, "it was named by the caller", allowed
             )
-        mentioned, rest = self._mention(task)
-        if mentioned is not None:
-            return self._settled(rest, mentioned, How.MENTION, f'the task begins with "@{mentioned.name}"', allowed)
+        if mentions:
+            mentioned, rest = self._mention(task)
+            if mentioned is not None:
+                reason = f'the task begins with "@{mentioned.name}"'
+                return self._settled(rest, mentioned, How.MENTION, reason, allowed)
         return self._scored(task, allowed)
 
     def _scored(self, task: str, allowed: frozenset[str]) -> Decision:
-        stems = [word.stem for word in words(task)]
+        words = analyze(task)[:_MOST_WORDS]
+        stems = content_stems(words)
         holding = [rule for rule in self._rules if rule.holds(task, stems)]
         forcing = next((rule for rule in holding if rule.force in allowed), None)
         if forcing is not None:
             return self._settled(task, self._by_name[str(forcing.force)], How.RULE, forcing.describe(), allowed)
-        candidates = self._ranked(stems, holding, allowed)
+        ranking = self._rank(words, holding, allowed)
+        candidates = ranking.candidates
         best = candidates[0].score if candidates else 0.0
-        margin = round(best - (candidates[1].score if len(candidates) > 1 else 0.0), 6)
-        confidence = _confidence(best, margin)
-        is_sure = best > 0 and confidence >= self.settings.min_confidence
+        is_sure = best > 0 and ranking.confidence >= self.threshold
         decision = Decision(
             task=task,
             outcome=Outcome.ROUTED if is_sure else Outcome.ABSTAINED,
             how=How.SCORED,
             agent=candidates[0].agent if is_sure else None,
-            confidence=confidence,
-            threshold=self.settings.min_confidence,
-            margin=margin,
-            reason=self._reason(best, is_sure),
+            confidence=ranking.confidence,
+            is_calibrated=True,
+            threshold=self.threshold,
+            margin=round(best - (candidates[1].score if len(candidates) > 1 else 0.0), 6),
+            reason=_reason(best, is_sure),
             candidates=candidates,
-            explain=functools.partial(self._explain, stems),
+            explain=functools.partial(self._explain, ranking),
+            smallest_change=functools.partial(self._smallest_change, ranking, allowed),
         )
         return decision if is_sure or self._fallback is None else self._fall_back(decision, self._fallback, allowed)
 
@@ -160,75 +177,66 @@ class Router:
         reason = f'{decision.reason}; "{fallback.name}" is the fallback'
         return dataclasses.replace(decision, outcome=Outcome.ROUTED, how=How.FALLBACK, agent=fallback, reason=reason)
 
-    def _ranked(
-        self, stems: Sequence[str], rules: Sequence[CompiledRule], allowed: frozenset[str]
-    ) -> tuple[Candidate, ...]:
+    def _rank(self, words: Sequence[Word], rules: Sequence[CompiledRule], allowed: frozenset[str]) -> _Ranking:
         """The agents that may be chosen, best first."""
-        scores = self._scores(stems)
-        vetoed: set[str] = set()
+        vetoed = frozenset[str]().union(*(rule.veto for rule in rules))
+        rows = [row for row, agent in enumerate(self.routable) if agent.name in allowed - vetoed]
+        if not rows:
+            return _Ranking((), 0.0, np.zeros(0), np.zeros((0, 0)), words, rules)
+        weights = self.weights.for_share(self.index.example_share)
+        everyone = self.index.score(words)
+        scores = TaskScores(everyone.raw[rows], everyone.raw[rows].max(axis=0, initial=0.0), everyone.lengths)
+        total = max(float(np.maximum(weights, 0.0).sum()), 1e-9)
+        logits = scores.relative @ weights
         for rule in rules:
-            vetoed |= rule.veto
-            for name in rule.boost & self._rows.keys():
-                scores[self._rows[name]] += rule.by
-        candidates = [
-            Candidate(agent=agent, score=round(min(1.0, max(0.0, float(score))), 6))
-            for agent, score in zip(self.routable, scores, strict=True)
-            if agent.name in allowed and agent.name not in vetoed
-        ]
+            logits += total * rule.by * np.array([self.routable[row].name in rule.boost for row in rows])
+        found = (
+            Candidate(agent=self.routable[row], score=round(min(1.0, max(0.0, float(logit) / total)), 6))
+            for row, logit in zip(rows, logits, strict=True)
+        )
         # The agents are sorted by name, and sorting keeps the order of equals.
-        return tuple(sorted(candidates, key=lambda candidate: -candidate.score))
+        candidates = tuple(sorted(found, key=lambda candidate: -candidate.score))
+        gate = example_gate(self.index.example_share)
+        features = confidence_features(scores, logits, weights, gate, len(content_stems(words)))
+        confidence = confidence_of(features, self.weights, self.settings.out_of_scope_share)
+        shares = weights / total / np.where(scores.best > 0, scores.best, np.inf)
+        is_met = candidates[0].score > 0
+        return _Ranking(candidates, round(confidence, 6) if is_met else 0.0, shares, everyone.raw, words, rules)
 
-    def _scores(self, stems: Sequence[str]) -> NDArray[np.float64]:
-        """The raw score of every routable agent, before rules; shape (agents,).
-
-        Similarities are divided by the best one of their field, since a cosine with a name and one with a long body
-        are not of one size; the score is their weighted mean.
-        """
-        task_terms = [*stems, *pairs_of(stems)]
-        scores = np.zeros(len(self.routable))
-        for field, index in self._index.items():
-            similarities = index.similarities(task_terms)
-            scores += self._share(field, similarities.max(initial=0.0)) * similarities
-        for row in {keyword.row for keyword in self._keywords if keyword.phrase.stands_in(stems)}:
-            scores[row] += KEYWORD_WEIGHT
-        return scores
-
-    def _share(self, field: str, best: float) -> float:
-        """What a similarity in a field is multiplied by, when `best` is the largest that any agent has there."""
-        total = sum(weight for name, weight in FIELD_WEIGHTS.items() if weight > 0 and name in self._index)
-        return FIELD_WEIGHTS[field] / total / best if best > 0 else 0.0
-
-    def _explain(self, stems: Sequence[str], agent: Agent) -> tuple[Evidence, ...]:
-        """What each passage of an agent gave, the most telling first."""
+    def _explain(self, ranking: _Ranking, agent: Agent) -> Explanation | None:
+        """What each field and each passage gave to a candidate."""
         row = self._rows.get(agent.name)
         if row is None:
-            return ()
-        found = [
-            Evidence(
-                field="keyword",
-                words=(keyword.phrase.text,),
-                text=keyword.phrase.text,
-                path=agent.source.path,
-                line=keyword.line,
-                contribution=KEYWORD_WEIGHT,
-            )
-            for keyword in self._keywords
-            if keyword.row == row and keyword.phrase.stands_in(stems)
-        ][:1]
-        task_terms = [*stems, *pairs_of(stems)]
-        for field, index in self._index.items():
-            share = self._share(field, index.similarities(task_terms).max(initial=0.0))
-            given = {term: share * value for term, value in index.contributions(task_terms, row).items()}
-            found.extend(_evidence_of_field(field, given, agent))
-        found.sort(key=lambda one: (-abs(one.contribution), one.field, one.line or 0))
-        return tuple(found[:_MOST_EVIDENCE])
+            return None
+        rules = [rule for rule in ranking.rules if agent.name in rule.boost | rule.veto]
+        by_field = amounts_by_field(ranking.raw[row] * ranking.shares)
+        boosts = tuple(("rule", rule.by) for rule in rules if agent.name in rule.boost)
+        score = next((one.score for one in ranking.candidates if one.name == agent.name), 0.0)
+        return Explanation(
+            agent=agent,
+            score=score,
+            by_field=(*boosts, *by_field),
+            evidence=evidence_of(self.index, agent, row, ranking.words, ranking.shares),
+            rules=tuple(rule.describe() for rule in rules),
+        )
 
-    def _reason(self, best: float, is_sure: bool) -> str:
-        if best <= 0:
-            return "no agent's file has a word of the task"
-        if is_sure:
-            return "its file fits the task best"
-        return "no agent fits clearly enough"
+    def _smallest_change(self, ranking: _Ranking, allowed: frozenset[str]) -> str | None:
+        """What would let the runner-up win: fewer words in the task, or else a boost by a rule."""
+        if len(ranking.candidates) < 2 or ranking.candidates[1].score <= 0:
+            return None
+        first, second = ranking.candidates[:2]
+        written = list(dict.fromkeys(word.written for word in ranking.words if word.carries_meaning))
+        for size in (1, 2):
+            for left_out in itertools.combinations(written[: _MOST_WORDS_TO_LEAVE_OUT // size], size):
+                words = [word for word in ranking.words if word.written not in left_out]
+                changed = self._rank(words, ranking.rules, allowed).candidates
+                if changed[0].name == second.name and changed[0].score > 0:
+                    listed = '" and "'.join(left_out)
+                    return f'without "{listed}" in the task, {second.name} would come first'
+        gap = first.score - second.score + 0.001
+        return (
+            f"a rule with boost: {second.name} and by: {gap:.3f} would put it first; no one or two words of the task do"
+        )
 
     def _mention(self, task: str) -> tuple[Agent | None, str]:
         """The agent that a task names at its beginning, and the rest of the task."""
@@ -253,59 +261,16 @@ class Router:
         names = {find_agent(name, self.agents).name for name in only} if only is not None else set(self._by_name)
         return frozenset(names - {find_agent(name, self.agents).name for name in exclude or ()})
 
-    @functools.cached_property
-    def _index(self) -> Mapping[str, FieldIndex]:
-        return build_index(self.routable)
 
-    @functools.cached_property
-    def _keywords(self) -> tuple[_Keyword, ...]:
-        found = []
-        for row, agent in enumerate(self.routable):
-            for trigger in agent.triggers:
-                phrase = Phrase.of(trigger.text)
-                if 0 < len(phrase.stems) <= _LONGEST_KEYWORD:
-                    found.append(_Keyword(phrase, row, trigger.line))
-        return tuple(found)
-
-
-def _evidence_of_field(field: str, given: Mapping[str, float], agent: Agent) -> list[Evidence]:
-    """Shares what a field gave among the passages that hold the words; each word counts where it first stands."""
-    left = dict(given)
-    found = []
-    held = [(passage, words(passage.text)) for passage in passages(agent) if passage.field == field]
-    held.sort(key=lambda entry: -sum(abs(left.get(stem, 0.0)) for stem in {word.stem for word in entry[1]}))
-    for passage, written in held:
-        stems = [word.stem for word in written]
-        met = [term for term in dict.fromkeys([*stems, *pairs_of(stems)]) if term in left]
-        if met:
-            shared = {word.written for word in written if word.stem in met}
-            found.append(
-                Evidence(
-                    field=field,
-                    words=tuple(sorted(shared)),
-                    text=" ".join(passage.text.split()),
-                    path=agent.source.path,
-                    line=passage.line,
-                    contribution=round(sum(left.pop(term) for term in met), 6),
-                )
-            )
-    return found
+def _reason(best: float, is_sure: bool) -> str:
+    if best <= 0:
+        return "no agent's file has a word of the task"
+    return "its file fits the task best" if is_sure else "no agent fits clearly enough"
 
 
 def _nearest(word: str, names: Sequence[str]) -> str | None:
     from rapidfuzz import fuzz, process
 
-    found = process.extractOne(
-        word.casefold(), [name.casefold() for name in names], scorer=fuzz.ratio, score_cutoff=_NEAR
-    )
+    folded = [name.casefold() for name in names]
+    found = process.extractOne(word.casefold(), folded, scorer=fuzz.ratio, score_cutoff=_NEAR)
     return names[found[2]] if found else None
-
-
-def _confidence(best: float, margin: float) -> float:
-    """How sure a ranking is, from the best score and its lead; not yet calibrated, so only its order means something.
-
-    A best score near 1 means that the fields agree on one agent, since each field's best similarity counts fully.
-    """
-    if best <= 0:
-        return 0.0
-    return round(0.6 * best + 0.4 * min(1.0, margin / best), 6)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dispatcher.agent import Agent, slugify
 from dispatcher.errors import ConfigError
-from dispatcher.routing.text import words
+from dispatcher.routing.text import analyze, content_stems
 from dispatcher.settings import Rule
 
 __all__ = ["CompiledRule", "Phrase", "compile_rules"]
@@ -26,7 +26,7 @@ class Phrase:
 
     @classmethod
     def of(cls, text: str) -> Phrase:
-        return cls(text, tuple(word.stem for word in words(text)))
+        return cls(text, tuple(content_stems(analyze(text))))
 
     def stands_in(self, stems: Sequence[str]) -> bool:
         size = len(self.stems)

@@ -1,6 +1,8 @@
-"""Text → terms: the words that are compared, stemmed, alone and in pairs.
+"""Text → terms: what is compared of a text.
 
-The same for tasks and for agent files, and the same on every machine. Knows of nothing else in the package.
+Three views of the same words: `words` (stems without words that only say how something is asked, and pairs of
+neighbours), `phrases` (all stems, and pairs), and `characters` (pieces of 3 to 5 letters, which meet typos and word
+families). The same for tasks and for agent files, and the same on every machine. Knows of nothing else in the package.
 """
 
 from __future__ import annotations
@@ -9,16 +11,19 @@ import functools
 import itertools
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import Stemmer
 
-__all__ = ["Word", "pairs_of", "terms", "words"]
+__all__ = ["VIEWS", "Word", "analyze", "content_stems"]
 
 # Names whose signs are part of the word, then runs of letters and digits of any script.
 _WORD = re.compile(r"c\+\+|[cf]#|\.net\b|[^\W_]+(?:['’][^\W_]+)?")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
+_PIECES = (3, 4, 5)
+_LONGEST_WORD = 60
 
 # Words that say how something is asked and not what for.
 STOP_WORDS = frozenset(
@@ -39,30 +44,65 @@ STOP_WORDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word as it was written, and its stem."""
+    """A word as it was written, its stem, and whether it can carry meaning."""
 
     written: str
     stem: str
+    carries_meaning: bool
 
 
-def words(text: str) -> list[Word]:
-    """The words of a text that can carry meaning, in order."""
-    stem = _stemmer().stemWord
-    found = []
-    for match in _WORD.finditer(_CAMEL.sub(" ", unicodedata.normalize("NFKC", text)).casefold()):
-        written = match[0].replace("’", "'")
-        if written not in STOP_WORDS:
-            found.append(Word(written, stem(written.removesuffix("'s"))))
-    return found
+def analyze(text: str) -> list[Word]:
+    """The words of a text in order."""
+    return [_word(found[0]) for found in _WORD.finditer(_folded(text))]
 
 
-def terms(text: str) -> list[str]:
-    """The stems of a text's words, then those of neighbouring words in pairs."""
-    stems = [word.stem for word in words(text)]
-    return stems + pairs_of(stems)
+def content_stems(words: Sequence[Word]) -> list[str]:
+    """The stems of the words that can carry meaning."""
+    return [word.stem for word in words if word.carries_meaning]
 
 
-def pairs_of(stems: Sequence[str]) -> list[str]:
+def _word_terms(words: Sequence[Word]) -> list[str]:
+    stems = content_stems(words)
+    return stems + _pairs(stems)
+
+
+def _phrase_terms(words: Sequence[Word]) -> list[str]:
+    stems = [word.stem for word in words]
+    return stems + _pairs(stems)
+
+
+def _character_terms(words: Sequence[Word]) -> list[str]:
+    return [piece for word in words if word.carries_meaning for piece in _pieces(word.written)]
+
+
+VIEWS: Mapping[str, Callable[[Sequence[Word]], list[str]]] = {
+    "words": _word_terms,
+    "phrases": _phrase_terms,
+    "characters": _character_terms,
+}
+"""The terms of a text's words, by the name of the view."""
+
+
+def _folded(text: str) -> str:
+    """A text in lower case and in one form; compound identifiers are split, and so is writing without spaces."""
+    composed = unicodedata.normalize("NFKC", text)
+    return _UNSPACED.sub(r" \g<0> ", _CAMEL.sub(" ", composed).casefold())
+
+
+@functools.lru_cache(maxsize=100_000)
+def _word(written: str) -> Word:
+    written = written.replace("’", "'")[:_LONGEST_WORD]
+    stem = _stemmer().stemWord(written.removesuffix("'s"))
+    return Word(written, stem, written not in STOP_WORDS)
+
+
+@functools.lru_cache(maxsize=50_000)
+def _pieces(written: str) -> tuple[str, ...]:
+    padded = f" {written} "
+    return tuple(padded[at : at + size] for size in _PIECES for at in range(len(padded) - size + 1))
+
+
+def _pairs(stems: Sequence[str]) -> list[str]:
     return [f"{first} {second}" for first, second in itertools.pairwise(stems)]
 
 

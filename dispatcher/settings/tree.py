@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 __all__ = ["LLMSettings", "Price", "RoutingSettings", "Rule", "Settings"]
 
@@ -54,8 +54,12 @@ class RoutingSettings:
 
     __pydantic_config__ = _STRICT
 
-    min_confidence: Share = 0.35
+    min_confidence: Share = 0.25
     """Below this confidence the router abstains."""
+    precision: Annotated[float, Gt(0), Le(1)] | None = None
+    """The share of decisions that should be right; the threshold is then taken from the weights file instead."""
+    out_of_scope_share: Annotated[float, Gt(0), Lt(1)] = 0.1
+    """The share of tasks that fit no agent, which confidence takes into account."""
     fallback: str | None = None
     """The agent that answers when the router abstains; none if not set."""
 
@@ -114,6 +118,8 @@ class Settings:
 
     agents: tuple[str, ...] = ()
     """Folders or files of agents, in place of all the usual ones."""
+    enriched: str | None = None
+    """A file of example tasks for the agents, in place of the enriched.jsonl in each of their folders."""
     disabled: tuple[str, ...] = ()
     """Agents that are kept out of routing; they can still be named."""
     duplicates: DuplicatePolicy = "error"

@@ -1,0 +1,92 @@
+"""dispatch tune: learn weights, calibration and thresholds from labelled tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dispatcher.cli import options
+from dispatcher.cli.console import Console
+
+if TYPE_CHECKING:
+    from dispatcher.evaluation.tuning import Tuned
+
+__all__ = ["tune"]
+
+_WORSE = 1
+
+
+def tune(
+    sets: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="AGENTS=TASKS",
+            help="Agents and tasks labelled for them, as [NAME:]AGENTS[+ENRICHED.jsonl]=TASKS; may be repeated.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the weights file goes.")],
+    folds: Annotated[
+        Path | None,
+        typer.Option("--folds", metavar="DIR", help="Also write, for each set, the weights that never saw it."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", metavar="FILE", help="The weights to improve on; else the shipped ones.")
+    ] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Start from nothing, not from the weights to improve on.")
+    ] = False,
+    quiet: options.QuietOption = False,
+    debug: options.DebugOption = False,
+) -> int:
+    """Fit the weights file on labelled tasks, leaving one set (or a fifth of the agents) out at a time."""
+    from dispatcher.cli.evaluate import progress_bar
+    from dispatcher.evaluation.tasks import read_tasks
+    from dispatcher.evaluation.tuning import load_problem, parse_set
+    from dispatcher.evaluation.tuning import tune as fit
+    from dispatcher.evaluation.tuning.tuning import FEW_TASKS
+    from dispatcher.routing.weights import load_weights, shipped_weights
+
+    console = Console(quiet=quiet)
+    before = load_weights(weights) if weights is not None else shipped_weights()
+    problems = []
+    for tuning_set in map(parse_set, sets):
+        with progress_bar(console, len(read_tasks(tuning_set.tasks)), tuning_set.name) as advance:
+            problems.append(load_problem(tuning_set, progress=advance))
+    tuned = fit(problems, before=before, from_scratch=from_scratch, progress=console.say)
+    _print_table(tuned, console)
+    if tuned.task_count < FEW_TASKS:
+        console.notice(
+            f"{tuned.task_count} tasks are few (under {FEW_TASKS}), so the weights stay near those they started from"
+        )
+    if folds is not None:
+        for fold in tuned.folds:
+            _write(folds / f"{fold.name}.json", fold.weights.to_json())
+    if not tuned.is_better and not from_scratch:
+        console.result(f"on tasks that they did not see, the new weights are no better; {out} was not written")
+        return _WORSE
+    _write(out, tuned.weights.to_json())
+    console.result(f"{out}: weights {tuned.weights.fingerprint}")
+    return 0
+
+
+def _print_table(tuned: Tuned, console: Console) -> None:
+    width = max(len(fold.name) for fold in tuned.folds)
+    console.result(f"{'left out':{width}}  tasks   top1   top3   top1 before")
+    for fold in tuned.folds:
+        console.result(f"{fold.name:{width}}  {fold.tasks:5}  {fold.top1:.3f}  {fold.top3:.3f}  {fold.before_top1:.3f}")
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    from dispatcher.errors import UsageError
+
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.replace(path)
+    except OSError as problem:
+        raise UsageError(f"{path}: the weights can't be written: {problem.strerror}", hint="check the path") from None

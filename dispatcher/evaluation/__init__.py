@@ -1,0 +1,60 @@
+"""Evaluation: how well agents are chosen, on tasks whose agent is known.
+
+tasks         labelled tasks, from JSON lines, CSV or YAML
+predictions   what a router says to each task
+metrics       how good that is, in all, by agent and by tag
+statistics    how sure the figures are, and what changed from one run to the next
+baselines     naive TF-IDF and BM25, to compare with
+gates         the least that a figure must reach
+"""
+
+from dispatcher.evaluation.baselines import bm25_baseline, tfidf_baseline
+from dispatcher.evaluation.gates import Gate, MissedGate, check_gates, parse_gates
+from dispatcher.evaluation.metrics import (
+    AgentMetrics,
+    Bin,
+    Confusion,
+    CoveragePoint,
+    Metrics,
+    by_agent,
+    by_tag,
+    confusions,
+    coverage_curve,
+    measure,
+    reliability,
+)
+from dispatcher.evaluation.predictions import Prediction, predict, read_predictions, write_predictions
+from dispatcher.evaluation.statistics import Comparison, Interval, Move, bootstrap, compare
+from dispatcher.evaluation.tasks import LabelledTask, check_labels, read_tasks
+
+__all__ = [
+    "AgentMetrics",
+    "Bin",
+    "Comparison",
+    "Confusion",
+    "CoveragePoint",
+    "Gate",
+    "Interval",
+    "LabelledTask",
+    "Metrics",
+    "MissedGate",
+    "Move",
+    "Prediction",
+    "bm25_baseline",
+    "bootstrap",
+    "by_agent",
+    "by_tag",
+    "check_gates",
+    "check_labels",
+    "compare",
+    "confusions",
+    "coverage_curve",
+    "measure",
+    "parse_gates",
+    "predict",
+    "read_predictions",
+    "read_tasks",
+    "reliability",
+    "tfidf_baseline",
+    "write_predictions",
+]

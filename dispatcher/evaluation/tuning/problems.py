@@ -1,0 +1,154 @@
+"""Labelled tasks and agents as numbers: what every feature says of every task and every agent."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dispatcher.agent import Agent
+from dispatcher.errors import UsageError
+from dispatcher.evaluation.tasks import check_labels, read_tasks
+from dispatcher.registry import Registry
+from dispatcher.routing.index import FEATURES, TaskScores, build_index
+from dispatcher.routing.text import analyze, content_stems
+from dispatcher.routing.weights import example_gate
+
+__all__ = ["Problem", "TuningSet", "load_problem", "parse_set"]
+
+_GENERIC_NAMES = frozenset({"agents", "zero", "held", "agents.json", "tasks"})
+_ABSENT_SHARE = 0.2
+_SEED = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningSet:
+    """Agents and tasks labelled for them. Sets of one name are variants of one registry and are left out together."""
+
+    name: str
+    agents: Path
+    tasks: Path
+    enriched: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A set in numbers.
+
+    `raw` has the shape (tasks, agents, features) and `lengths` (tasks, features), as the index gives them; `expected`
+    is the row of the right agent, or -1 where none fits; `gate` says how far the registry is known by examples;
+    `word_counts` is the number of words that carry meaning in each task.
+    """
+
+    name: str
+    raw: NDArray[np.float32]
+    lengths: NDArray[np.float32]
+    expected: NDArray[np.int64]
+    gate: float
+    word_counts: NDArray[np.int64]
+    digest: str = ""
+
+    @property
+    def relative(self) -> NDArray[np.float32]:
+        """Each feature divided by the best of its task."""
+        best = self.raw.max(axis=1, keepdims=True)
+        return np.asarray(self.raw / np.where(best > 0, best, 1.0))
+
+    def scores(self, task: int) -> TaskScores:
+        """What the index said of one task."""
+        raw = self.raw[task].astype(float)
+        return TaskScores(raw, raw.max(axis=0, initial=0.0), self.lengths[task].astype(float))
+
+    def in_scope(self) -> Problem:
+        """Only the tasks that have an agent."""
+        return self._kept(self.expected >= 0)
+
+    def without_some_agents(self) -> Problem | None:
+        """The hard tasks that fit nobody: those of a fifth of the labelled agents, with these agents gone."""
+        labelled = np.unique(self.expected[self.expected >= 0])
+        if len(labelled) < 10:
+            return None
+        count = max(1, round(len(labelled) * _ABSENT_SHARE))
+        gone = np.random.default_rng(_SEED).choice(labelled, size=count, replace=False)
+        left = np.setdiff1d(np.arange(self.raw.shape[1]), gone)
+        rows = np.full(self.raw.shape[1], -1)
+        rows[left] = np.arange(len(left))
+        expected = np.where(self.expected >= 0, rows[self.expected], -1)
+        return dataclasses.replace(self, raw=self.raw[:, left], expected=expected)
+
+    def of_agents(self, agents: NDArray[np.int64], *, inside: bool) -> Problem:
+        """The tasks whose agent is one of those, or is not; tasks that fit nobody go with the latter."""
+        return self._kept(np.isin(self.expected, agents) == inside)
+
+    def _kept(self, keep: NDArray[np.bool_]) -> Problem:
+        return dataclasses.replace(
+            self,
+            raw=self.raw[keep],
+            lengths=self.lengths[keep],
+            expected=self.expected[keep],
+            word_counts=self.word_counts[keep],
+        )
+
+
+def parse_set(text: str) -> TuningSet:
+    """A set as it is written on the command line: `[NAME:]AGENTS[+ENRICHED.jsonl]=TASKS`.
+
+    Without a name, it is that of the nearest folder of the agents that says something. Raises UsageError.
+    """
+    agents, equals, tasks = text.partition("=")
+    name, colon, rest = agents.partition(":")
+    named = bool(colon) and "/" not in name and "\\" not in name and len(name) > 1
+    path, _, enriched = (rest if named else agents).partition("+")
+    if not equals or not path or not tasks:
+        raise UsageError(
+            f'--set "{text}" is not of the form AGENTS=TASKS', hint="for example --set agents=eval/tasks/tune.jsonl"
+        )
+    parts = [part for part in Path(path).absolute().parts if part not in _GENERIC_NAMES]
+    return TuningSet(
+        name=name if named else parts[-1],
+        agents=Path(path),
+        tasks=Path(tasks),
+        enriched=Path(enriched) if enriched else None,
+    )
+
+
+def load_problem(tuning_set: TuningSet, *, progress: Callable[[int], None] | None = None) -> Problem:
+    """Reads a set and lets the index score it. Raises UsageError for labels that no agent has."""
+    registry = Registry.from_paths(tuning_set.agents, enriched=tuning_set.enriched)
+    agents = registry.routable
+    tasks = read_tasks(tuning_set.tasks)
+    check_labels(tasks, [agent.name for agent in agents], tuning_set.tasks)
+    rows = {agent.name: row for row, agent in enumerate(agents)}
+    index = build_index(agents)
+    raw = np.zeros((len(tasks), len(agents), len(FEATURES)), np.float32)
+    lengths = np.zeros((len(tasks), len(FEATURES)), np.float32)
+    word_counts = np.zeros(len(tasks), np.int64)
+    for number, task in enumerate(tasks):
+        words = analyze(task.task)
+        scores = index.score(words)
+        raw[number], lengths[number] = scores.raw, scores.lengths
+        word_counts[number] = len(content_stems(words))
+        if progress is not None:
+            progress(number + 1)
+    return Problem(
+        name=tuning_set.name,
+        raw=raw,
+        lengths=lengths,
+        expected=np.array([-1 if task.agent is None else rows[task.agent] for task in tasks], np.int64),
+        gate=example_gate(index.example_share),
+        word_counts=word_counts,
+        digest=_digest(agents, tuning_set.tasks),
+    )
+
+
+def _digest(agents: Sequence[Agent], tasks: Path) -> str:
+    """What this set is made of, so that a figure can be told to belong to it."""
+    content = hashlib.sha256(tasks.read_bytes())
+    for agent in agents:
+        content.update(f"{agent.name}\0{agent.digest}\0{len(agent.enriched)}\n".encode())
+    return content.hexdigest()[:16]

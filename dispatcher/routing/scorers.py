@@ -1,0 +1,64 @@
+"""The scorers: each compares a task with one or more fields of the agents, in one view, by one weighting.
+
+Adding evidence means adding a line here and fitting the weights again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["KEYWORDS", "REGRESSION", "SCORERS", "Scorer", "scorers_of"]
+
+_WHOLE = ("name", "description", "trigger", "example", "context", "body")
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """One comparison.
+
+    `weighting` is TF-IDF cosine (Salton and Buckley 1988, sublinear counts) or BM25 (Robertson and Zaragoza 2009).
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    view: Literal["words", "phrases", "characters"]
+    weighting: Literal["tfidf", "bm25"]
+
+
+SCORERS: tuple[Scorer, ...] = (
+    Scorer("name.tfidf", ("name",), "words", "tfidf"),
+    Scorer("description.tfidf", ("description",), "words", "tfidf"),
+    Scorer("description.bm25", ("description",), "words", "bm25"),
+    Scorer("trigger.tfidf", ("trigger",), "words", "tfidf"),
+    Scorer("capability.bm25", ("capability",), "words", "bm25"),
+    Scorer("example.tfidf", ("example",), "words", "tfidf"),
+    Scorer("example.bm25", ("example",), "words", "bm25"),
+    Scorer("context.tfidf", ("context",), "words", "tfidf"),
+    Scorer("heading.bm25", ("heading",), "words", "bm25"),
+    Scorer("bullet.tfidf", ("bullet",), "words", "tfidf"),
+    Scorer("body.tfidf", ("body",), "words", "tfidf"),
+    Scorer("body.bm25", ("body",), "words", "bm25"),
+    Scorer("whole.tfidf", _WHOLE, "words", "tfidf"),
+    Scorer("whole.bm25", _WHOLE, "words", "bm25"),
+    Scorer("exclusion.tfidf", ("exclusion",), "words", "tfidf"),
+    Scorer("example.phrases", ("example",), "phrases", "tfidf"),
+    Scorer("whole.phrases", _WHOLE, "phrases", "tfidf"),
+    Scorer("name.characters", ("name",), "characters", "tfidf"),
+    Scorer("description.characters", ("description",), "characters", "tfidf"),
+    Scorer("example.characters", ("example",), "characters", "tfidf"),
+    Scorer("body.characters", ("body",), "characters", "tfidf"),
+    Scorer("whole.characters", _WHOLE, "characters", "tfidf"),
+)
+
+KEYWORDS = "trigger.keywords"
+"""The scorer that counts the short triggers of a file that stand in the task word for word."""
+
+REGRESSION = "example.regression"
+"""The scorer that is learned from a registry's own examples, where it has little else."""
+
+
+def scorers_of(view: str) -> Iterator[tuple[int, Scorer]]:
+    """The scorers of a view, with their places in SCORERS."""
+    return ((place, scorer) for place, scorer in enumerate(SCORERS) if scorer.view == view)

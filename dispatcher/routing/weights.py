@@ -1,0 +1,140 @@
+"""The weights file: what each scorer counts, how confidence is calibrated, and where all that comes from.
+
+Learned from labelled tasks by `dispatch tune`, the same for every registry, small and readable. A scorer has two
+weights, one for registries whose agents are described in prose and one for those that are known by examples; what
+holds for a registry lies between them, by the share of examples in its text.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dispatcher.errors import ConfigError
+from dispatcher.routing.index import FEATURES
+
+__all__ = ["Calibration", "Weights", "example_gate", "load_weights", "shipped_weights"]
+
+FORMAT = 1
+_SHARE_OF_FULL_EXAMPLES = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """A logistic model: the log odds are the intercept plus each feature times its coefficient."""
+
+    intercept: float
+    coefficients: Mapping[str, float]
+
+    def log_odds(self, features: Mapping[str, float]) -> float:
+        return self.intercept + sum(weight * features[name] for name, weight in self.coefficients.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Everything that is learned.
+
+    `prose` and `examples` give a weight a feature of the index. `right` tells whether the first pick is right, if any
+    agent fits; `fits` whether one does, `fits_share` being the share of such tasks that it was learned with.
+    `thresholds` gives, for a wanted precision, the confidence from which on decisions reach it.
+    """
+
+    prose: Mapping[str, float]
+    examples: Mapping[str, float]
+    right: Calibration
+    fits: Calibration
+    fits_share: float
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def for_share(self, example_share: float) -> NDArray[np.float64]:
+        """The weight of every feature, for a registry with that share of examples."""
+        gate = example_gate(example_share)
+        return np.array(
+            [(1 - gate) * self.prose.get(name, 0.0) + gate * self.examples.get(name, 0.0) for name in FEATURES]
+        )
+
+    def threshold_for(self, precision: float) -> float:
+        """The confidence from which on decisions have reached that precision, the next one up that is known."""
+        known = sorted((float(wanted), threshold) for wanted, threshold in self.thresholds.items())
+        return next((threshold for wanted, threshold in known if wanted >= precision), 1.0)
+
+    def to_json(self) -> str:
+        tree = {
+            "format": FORMAT,
+            "scorers": {
+                name: {"prose": self.prose.get(name, 0.0), "examples": self.examples.get(name, 0.0)}
+                for name in FEATURES
+            },
+            "confidence": {
+                "right": {"intercept": self.right.intercept, **self.right.coefficients},
+                "fits": {"intercept": self.fits.intercept, **self.fits.coefficients},
+                "fits_share": self.fits_share,
+                "thresholds": dict(self.thresholds),
+            },
+            "provenance": dict(self.provenance),
+        }
+        return json.dumps(tree, indent=1, ensure_ascii=False) + "\n"
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A short name of these weights, by their content."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+
+def example_gate(example_share: float) -> float:
+    """How far a registry is known by examples rather than by prose: 0 to 1."""
+    return min(1.0, example_share / _SHARE_OF_FULL_EXAMPLES)
+
+
+def load_weights(path: Path) -> Weights:
+    """Reads a weights file. Raises ConfigError for one that can't be read or is of another format."""
+    try:
+        return parse_weights(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise ConfigError(
+            f"{path}: the weights file can't be read: {problem.strerror}", hint="check --weights"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise ConfigError(
+            f"{path}: this is no weights file of format {FORMAT}: {problem}", hint="`dispatch tune` writes them"
+        ) from None
+
+
+@functools.cache
+def shipped_weights() -> Weights:
+    """The weights that come with the package."""
+    return parse_weights((Path(__file__).parent / "weights.json").read_text(encoding="utf-8"))
+
+
+def parse_weights(text: str) -> Weights:
+    """The weights in a file's text. Raises ValueError, KeyError or TypeError if there are none."""
+    tree = json.loads(text)
+    if tree["format"] != FORMAT:
+        raise ValueError(f"its format is {tree['format']}")
+    unknown = set(tree["scorers"]) - set(FEATURES)
+    if unknown:
+        raise ValueError(f"there is no scorer {', '.join(sorted(unknown))}")
+    confidence = tree["confidence"]
+    return Weights(
+        prose={name: float(entry["prose"]) for name, entry in tree["scorers"].items()},
+        examples={name: float(entry["examples"]) for name, entry in tree["scorers"].items()},
+        right=_calibration(confidence["right"]),
+        fits=_calibration(confidence["fits"]),
+        fits_share=float(confidence["fits_share"]),
+        thresholds={str(wanted): float(value) for wanted, value in confidence.get("thresholds", {}).items()},
+        provenance=tree.get("provenance", {}),
+    )
+
+
+def _calibration(tree: Mapping[str, Any]) -> Calibration:
+    coefficients = {name: float(value) for name, value in tree.items() if name != "intercept"}
+    return Calibration(intercept=float(tree["intercept"]), coefficients=coefficients)
