@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from dispatcher.evaluation.tuning.fitting import FeatureWeights
 from dispatcher.evaluation.tuning.problems import Problem
-from dispatcher.routing.confidence import CONFIDENCE_FEATURES, confidence_features, confidence_of
+from dispatcher.routing.confidence import FITS_FEATURES, RIGHT_FEATURES, confidence_features, confidence_of
 from dispatcher.routing.weights import Calibration, Weights
 
 __all__ = ["Observations", "calibrate", "observe", "thresholds_for"]
 
 OUT_OF_SCOPE_SHARE = 0.1
 _PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-_STRENGTH = 1.0
+_STRENGTH = 0.1
+_SEEN = tuple(dict.fromkeys((*RIGHT_FEATURES, *FITS_FEATURES)))
 _FEWEST_FOR_A_THRESHOLD = 20
 
 
@@ -25,7 +26,7 @@ _FEWEST_FOR_A_THRESHOLD = 20
 class Observations:
     """What could be seen of rankings whose outcome is known.
 
-    `features` has the shape (rankings, confidence features); `is_right` whether the first pick was right; `fits`
+    `features` has the shape (rankings, features of confidence); `is_right` whether the first pick was right; `fits`
     whether any agent did; `importance` what each counts, so that registries count by the root of their size.
     """
 
@@ -55,21 +56,16 @@ def observe(problem: Problem, weights: FeatureWeights) -> Observations:
 
 def calibrate(observed: Observations) -> tuple[Calibration, Calibration, float]:
     """The models of "the first is right, if any agent fits" and of "any agent fits", and the share that fits."""
-    right = _logistic(observed, observed.is_right, observed.fits)
+    right = _logistic(observed, RIGHT_FEATURES, observed.is_right, observed.fits)
     everything = np.ones(len(observed.fits), bool)
-    if observed.fits.all():  # nothing to learn from: every task fits somebody
-        return right, Calibration(intercept=6.0, coefficients=dict.fromkeys(CONFIDENCE_FEATURES, 0.0)), 0.5
-    fits = _logistic(observed, observed.fits, everything, is_balanced=True)
+    fits = _logistic(observed, FITS_FEATURES, observed.fits, everything, is_balanced=True)
     return right, fits, 0.5
 
 
 def thresholds_for(observed: Observations, weights: Weights) -> dict[str, float]:
     """The smallest confidence from which on decisions are right that often, with the usual share out of scope."""
     confidence = np.array(
-        [
-            confidence_of(dict(zip(CONFIDENCE_FEATURES, row, strict=True)), weights, OUT_OF_SCOPE_SHARE)
-            for row in observed.features
-        ]
+        [confidence_of(dict(zip(_SEEN, row, strict=True)), weights, OUT_OF_SCOPE_SHARE) for row in observed.features]
     )
     inside, outside = observed.importance * observed.fits, observed.importance * ~observed.fits
     share = OUT_OF_SCOPE_SHARE / (1 - OUT_OF_SCOPE_SHARE)
@@ -87,33 +83,40 @@ def thresholds_for(observed: Observations, weights: Weights) -> dict[str, float]
 def _observe_one(problem: Problem, weights: FeatureWeights) -> Observations:
     of_registry = weights.at(problem.gate)
     count = len(problem.expected)
-    features = np.zeros((count, len(CONFIDENCE_FEATURES)))
+    features = np.zeros((count, len(_SEEN)))
     is_right = np.zeros(count, bool)
     for task in range(count):
         scores = problem.scores(task)
         logits = scores.relative @ of_registry
         found = confidence_features(scores, logits, of_registry, problem.gate, int(problem.word_counts[task]))
-        features[task] = [found[name] for name in CONFIDENCE_FEATURES]
+        features[task] = [found[name] for name in _SEEN]
         is_right[task] = int(np.argmax(np.round(logits, 6))) == problem.expected[task]
     return Observations(features, is_right, problem.expected >= 0, np.full(count, 1 / np.sqrt(max(count, 1))))
 
 
 def _logistic(
-    observed: Observations, outcome: NDArray[np.bool_], keep: NDArray[np.bool_], *, is_balanced: bool = False
+    observed: Observations,
+    names: Sequence[str],
+    outcome: NDArray[np.bool_],
+    keep: NDArray[np.bool_],
+    *,
+    is_balanced: bool = False,
 ) -> Calibration:
     """A logistic regression on standardised features, written in the features' own units."""
     from sklearn.linear_model import LogisticRegression
 
-    features, importance = observed.features[keep], observed.importance[keep].copy()
-    target = outcome[keep]
+    features = observed.features[keep][:, [_SEEN.index(name) for name in names]]
+    importance, target = observed.importance[keep].copy(), outcome[keep]
+    if target.all() or not target.any():  # one outcome only: nothing tells it from the other
+        return Calibration(intercept=6.0 if target.all() else -6.0, coefficients=dict.fromkeys(names, 0.0))
     if is_balanced:
         for value in (True, False):
-            importance[target == value] /= max(importance[target == value].sum(), 1e-9)
+            importance[target == value] /= importance[target == value].sum()
     importance *= len(target) / importance.sum()
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     deviation[deviation < 1e-9] = 1.0
     model = LogisticRegression(C=_STRENGTH, max_iter=2_000)
     model.fit((features - mean) / deviation, target, sample_weight=importance)
     slopes = model.coef_[0] / deviation
-    coefficients = {name: round(float(slope), 5) for name, slope in zip(CONFIDENCE_FEATURES, slopes, strict=True)}
+    coefficients = {name: round(float(slope), 5) for name, slope in zip(names, slopes, strict=True)}
     return Calibration(intercept=round(float(model.intercept_[0] - slopes @ mean), 5), coefficients=coefficients)
