@@ -32,7 +32,7 @@ def add_enriched(agents: Sequence[Agent], path: Path) -> tuple[list[Agent], tupl
     examples: dict[str, list[Passage]] = {}
     diagnostics: list[Diagnostic] = []
     names = {agent.name for agent in agents}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         parsed = _parse(line)
@@ -56,9 +56,16 @@ def _parse(line: str) -> tuple[str, tuple[str, ...]] | None:
         not isinstance(entry, dict)
         or not isinstance(entry.get("name"), str)
         or not isinstance(entry.get("examples"), list)
+        or not all(isinstance(text, str) for text in entry["examples"])
     ):
         return None
-    return entry["name"], tuple(text.strip() for text in entry["examples"] if isinstance(text, str) and text.strip())
+    name, *examples = (_well_formed(text.strip()) for text in (entry["name"], *entry["examples"]))
+    return name, tuple(filter(None, examples))
+
+
+def _well_formed(text: str) -> str:
+    r"""A text without halves of surrogate pairs (`"\ud800"`), which can't be printed."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _diagnostic(path: Path, line: int | None, severity: Severity, message: str) -> Diagnostic:

@@ -155,7 +155,7 @@ def test_front_matter_that_is_never_closed_ends_with_its_keys(tmp_path: Path, bo
     assert (found.line, found.severity, found.hint) == (1, Severity.WARNING, "add a line --- after line 4")
     (agent,) = read_agent_file(tmp_path / "sample.md").agents
     assert (agent.name, agent.description, agent.models) == ("judge", "Judges cases.", ("opus",))
-    assert agent.prompt == body.removeprefix("\n")
+    assert agent.prompt == body
     assert agent.metadata == {}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -137,21 +137,23 @@ class StandIn:
     """A router that takes every task for one agent, and remembers what it was asked."""
 
     def __init__(self, agents: list[Agent], how: How = How.SCORED, *, is_sure: bool = True) -> None:
-        self.asked: list[tuple[str, bool]] = []
+        self.asked: list[str] = []
         self.agents, self.how, self.is_sure = agents, how, is_sure
 
-    def route(self, task: str, *, mentions: bool = True) -> Decision:
-        self.asked.append((task, mentions))
-        scores = (0.75, 0.5, 0.25)
+    def route_many(self, tasks: Sequence[str], *, most: int | None = None) -> Iterator[Decision]:
+        for task in tasks:
+            self.asked.append(task)
+            yield self.decide(task, most)
+
+    def decide(self, task: str, most: int | None) -> Decision:
+        ranked = zip(self.agents, (0.75, 0.5, 0.25), strict=True)
         return Decision(
             task=task,
             outcome=Outcome.ROUTED if self.is_sure else Outcome.ABSTAINED,
             how=self.how,
             agent=self.agents[0] if self.is_sure else None,
             confidence=0.6,
-            candidates=tuple(
-                Candidate(agent=agent, score=score) for agent, score in zip(self.agents, scores, strict=True)
-            ),
+            candidates=tuple(Candidate(agent=agent, score=score) for agent, score in ranked)[:most],
         )
 
 
@@ -167,7 +169,7 @@ def test_a_task_is_routed_by_its_text_alone(agents: list[Agent]) -> None:
         LabelledTask(task="go", agent=None),
     )
     first, second = predict(router, tasks, progress=counted.append, most=2)
-    assert router.asked == [("@one go", False), ("go", False)]
+    assert router.asked == ["@one go", "go"]
     assert counted == [1, 2]
     assert first == Prediction(
         task="@one go",

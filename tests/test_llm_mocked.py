@@ -104,25 +104,25 @@ REFUSALS: dict[str, tuple[httpx.Response, type[LLMError], str, str | None]] = {
     "too-many": (
         refusal(429, "rate_limit_error", "slow down", **{"retry-after": "12"}),
         RateLimitError,
-        "too many requests (HTTP 429), also after the retries: slow down",
+        "too many requests (HTTP 429): slow down",
         "try again in 12 seconds",
     ),
     "too-many-without-a-time": (
         refusal(429, "rate_limit_error", "slow down"),
         RateLimitError,
-        "too many requests (HTTP 429), also after the retries: slow down",
+        "too many requests (HTTP 429): slow down",
         "try again in a while",
     ),
     "overloaded": (
         refusal(529, "overloaded_error", "Overloaded"),
         OverloadedError,
-        "the service is overloaded (HTTP 529), also after the retries: Overloaded",
+        "the service is overloaded (HTTP 529): Overloaded",
         "try again in a while, or name another model with --model",
     ),
     "failed": (
         refusal(500, "api_error", "Internal\nserver error"),
         ServiceError,
-        "the service failed (HTTP 500), also after the retries: Internal server error",
+        "the service failed (HTTP 500): Internal server error",
         "try again in a while",
     ),
 }

@@ -111,8 +111,13 @@ def test_the_flag_goes_before_the_file_before_config_before_the_default() -> Non
 
 @pytest.mark.parametrize("name", ["qwen3:8b", "gpt-4o", "anthropic/claude-sonnet-4.5", "sonnet-of-our-own"])
 def test_an_unknown_name_that_the_user_gives_is_sent_as_it_stands(name: str) -> None:
-    assert choose("opus", flag=name) == ModelChoice(name=name, layer="command line", written=name)
-    assert choose(model=name) == ModelChoice(name=name, layer="config", written=name)
+    for choice, layer in ((choose("opus", flag=name), "command line"), (choose(model=name), "config")):
+        assert (choice.name, choice.layer, choice.written) == (name, layer, name)
+        assert choice.notice == f'"{name}" is no model that is known here; it is sent as it stands'
+
+
+def test_a_service_of_the_users_own_has_models_of_its_own() -> None:
+    assert choose(flag="qwen3:8b", base_url="http://localhost:11434").notice is None
 
 
 def test_a_retired_name_that_the_user_gives_is_replaced_too() -> None:

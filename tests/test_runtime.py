@@ -265,3 +265,33 @@ def test_the_service_that_config_describes_is_asked(registry: Registry, run: Run
         server.script(says("Looks fine.", stop_reason="end_turn"))
         settings = Settings(llm=LLMSettings(base_url=server.base_url))
         assert run(Dispatcher(registry, settings=settings, environment={}), REVIEW).text == "Looks fine."
+
+
+def test_a_dispatcher_closes_its_client(registry: Registry) -> None:
+    closed: list[str] = []
+
+    class Closing(ScriptedClient):
+        def close(self) -> None:
+            closed.append("close")
+
+        async def aclose(self) -> None:
+            closed.append("aclose")
+
+    async def leave() -> None:
+        async with Dispatcher(registry, client=Closing()):
+            pass
+
+    with Dispatcher(registry, client=Closing()) as dispatcher:
+        assert dispatcher.dispatch(REVIEW).was_sent
+    asyncio.run(leave())
+    assert closed == ["close", "aclose"]
+
+
+def test_a_run_is_logged_without_its_words(
+    registry: Registry, run: Run, client: ScriptedClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="dispatcher"):
+        Dispatcher(registry, client=client).dispatch(REVIEW)
+    assert "reviewer" in caplog.text
+    assert "end_turn" in caplog.text
+    assert REVIEW not in caplog.text

@@ -250,7 +250,15 @@ def test_a_section_without_settings_counts_for_nothing(load: Load) -> None:
 
 
 def test_one_entry_of_a_list_needs_no_brackets(load: Load) -> None:
-    assert load("dispatcher: {agents: team, disabled: recruiter}").settings.agents == ("team",)
+    settings = load("dispatcher: {agents: team, disabled: recruiter}").settings
+    assert [Path(path).name for path in settings.agents] == ["team"]
+    assert settings.disabled == ("recruiter",)
+
+
+def test_paths_of_a_config_file_are_beside_it(load: Load, tmp_path: Path) -> None:
+    settings = load("dispatcher: {agents: [team, /else/where], enriched: tasks.jsonl}").settings
+    assert settings.agents == (str(tmp_path / "team"), "/else/where")
+    assert settings.enriched == str(tmp_path / "tasks.jsonl")
 
 
 def test_numbers_are_fine_where_text_is_meant(load: Load) -> None:
@@ -344,6 +352,8 @@ def test_the_schema_takes_what_the_loader_takes_and_describes_it() -> None:
     validator = jsonschema.Draft202012Validator(schema)
     good = yaml.safe_load("dispatcher: {agents: [a], llm: {model: opus}, rules: [{any: [x], force: y}]}")
     assert validator.is_valid(good)
+    assert all(validator.is_valid(yaml.safe_load(text)) for text in ("dispatcher:", "dispatcher: {llm: , rules: }"))
+    assert validator.is_valid({"dispatcher": {"agents": "one"}})
     assert not validator.is_valid({"dispatcher": {"llm": {"modle": "opus"}}})
     assert not validator.is_valid({"dispatcher": {"routing": {"min_confidence": 2}}})
     definitions = [schema["properties"]["dispatcher"], *schema["$defs"].values()]
@@ -351,6 +361,6 @@ def test_the_schema_takes_what_the_loader_takes_and_describes_it() -> None:
         name
         for one in definitions
         for name, setting in one["properties"].items()
-        if setting.keys().isdisjoint({"description", "$ref"})
+        if setting.keys().isdisjoint({"description", "anyOf"})
     ]
     assert undescribed == []

@@ -67,10 +67,11 @@ def build_agent(
                 hint="write the agent's instructions there",
             )
         )
+    description, shown_line = _description(fields, raw_description, document)
     agent = Agent(
         name=_name(fields, document, source, default_name),
-        description=_description(fields, raw_description, document),
-        description_line=description_line,
+        description=description,
+        description_line=shown_line,
         prompt=envelope.body,
         prompt_line=envelope.body_line,
         source=source,
@@ -176,7 +177,8 @@ class _Fields:
             meant = intended_key(key) if key.lower() not in known else None
             if meant is None or key.lower() in _NOT_MISSPELT:
                 continue
-            self.values.setdefault(meant, value)
+            # Beside the right key, or another slip of it, both count: a list of both is read like one.
+            self.values[meant] = [*_as_list(self.values[meant]), *_as_list(value)] if meant in self.values else value
             self.report(
                 warning(
                     "misspelt-key",
@@ -212,15 +214,15 @@ def _name(fields: _Fields, document: Document, source: Source, default: str | No
     return name_from_heading(document) or name_from_path(source.path)
 
 
-def _description(fields: _Fields, raw: str, document: Document) -> str:
+def _description(fields: _Fields, raw: str, document: Document) -> tuple[str, int | None]:
     """The description for people: without example blocks and the words that announce them."""
     text = without_examples(raw)
     announcement = _ANNOUNCEMENT.search(text, max(0, len(text) - _LONGEST_ANNOUNCEMENT))
     if announcement is not None and (shortened := text[: announcement.start()].rstrip(" \n,;:")):
         text = shortened if shortened.endswith((".", "!", "?")) else f"{shortened}."
     if text:
-        return text
-    derived = _description_from_body(document)
+        return text, fields.line("description")
+    derived, line = _description_from_body(document)
     if fields.values or not derived:
         fields.report(
             warning(
@@ -230,17 +232,19 @@ def _description(fields: _Fields, raw: str, document: Document) -> str:
                 hint='add "description: ..." that says when to use the agent',
             )
         )
-    return derived
+    return derived, line
 
 
-def _description_from_body(document: Document) -> str:
-    """The first words of a section such as Role or Mission, or else of the body."""
+def _description_from_body(document: Document) -> tuple[str, int | None]:
+    """The first words of a section such as Role or Mission, or else of the body, and their line."""
     telling = [part for part in document.headings if _ROLE_TITLE.search(part.title.lower())]
     for section in (*telling, *document.sections):
-        texts = [text for text, _ in section.paragraphs] or [item.text for item in section.items]
+        texts = [*section.paragraphs] or [(item.text, item.line) for item in section.items]
         if texts:
-            return _first_sentences(texts[0])
-    return document.headings[0].title if document.headings else ""
+            text, line = texts[0]
+            return _first_sentences(text), line
+    first = next(iter(document.headings), None)
+    return (first.title, first.line) if first is not None else ("", None)
 
 
 def _first_sentences(text: str) -> str:
@@ -319,10 +323,11 @@ def _max_turns(fields: _Fields) -> int | None:
 def _mcp_servers(fields: _Fields) -> dict[str, Any]:
     servers: dict[str, Any] = {}
     for _, value in fields.pick("mcp_servers"):
-        if isinstance(value, Mapping):
-            servers.update(value)
-        else:
-            servers.update({name.strip(): {} for text in _flatten(value) for name in text.split(",") if name.strip()})
+        for entry in value if isinstance(value, list) else [value]:
+            if isinstance(entry, Mapping):
+                servers.update(entry)
+            else:
+                servers.update({name.strip(): {} for name in str(entry or "").split(",") if name.strip()})
     return servers
 
 
@@ -338,6 +343,13 @@ def _flatten(value: Any) -> list[str]:
     if isinstance(value, list):
         return [text for part in value for text in _flatten(part)]
     return [] if value is None else [str(value)]
+
+
+def _as_list(value: Any) -> list[Any]:
+    """A value that may be one text with commas, a list or a mapping, as a list."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    return list(value) if isinstance(value, list) else [value]
 
 
 def _has_mapping(value: Any) -> bool:

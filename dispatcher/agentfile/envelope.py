@@ -76,7 +76,7 @@ def _closed(text: str, header_start: int, closing: tuple[int, int], line: int) -
     if (length := _length_before_prose(header, front_matter)) is not None:
         return _unclosed(text, header_start, line, limit=header_start + length)
     leaked = [key for key in front_matter.values if key.lower() in LEAKED_KEYS]
-    if leaked:
+    if len(leaked) > 1 or (leaked and "<example" in header.lower()):
         return _leniently(text, header_start, closing, line, _leak_finding(leaked, front_matter))
     return Envelope(
         front_matter=front_matter,
@@ -119,7 +119,8 @@ def _leniently(text: str, header_start: int, closing: tuple[int, int], line: int
 def _unclosed(text: str, header_start: int, line: int, limit: int | None = None) -> Envelope:
     """Recovers a header whose closing fence is missing: it ends where the keys end."""
     end = limit if limit is not None else header_start + header_length(text[header_start:], closed=False)
-    header = text[header_start:end]
+    header = text[header_start:end].rstrip() + "\n"
+    end = min(end, header_start + len(header))
     try:
         front_matter = parse_strictly(header, first_line=line)
     except yaml.YAMLError:
@@ -164,6 +165,15 @@ def _oddities(front_matter: FrontMatter, line: int) -> tuple[Finding, ...]:
                 f'the key "{key}" stands on lines {where}; the last value that is not empty is used',
                 line=lines[-1],
                 hint=f'keep one "{key}" and remove the others',
+            )
+        )
+    for key in front_matter.cut:
+        findings.append(
+            warning(
+                "cut-by-comment",
+                f'YAML takes the value of "{key}" from " #" on for a comment; it was read whole',
+                line=front_matter.lines.get(key),
+                hint="put the value in quotes",
             )
         )
     for key in front_matter.mistyped:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dispatcher.agent import Agent, Diagnostic, Source
@@ -66,7 +66,8 @@ def read_agent_file(
         return ReadResult(diagnostics=(_diagnostic(problem.finding, path),))
     result = read_agent_text(text, source=source, digest=hashlib.sha256(content).hexdigest())
     if not result.agents:
-        return result
+        remarks = "".join(f"; {one.message}" for one in findings)
+        return replace(result, passed_over=result.passed_over + remarks) if result.passed_over else result
     return ReadResult(
         agents=result.agents, diagnostics=(*(_diagnostic(one, path) for one in findings), *result.diagnostics)
     )

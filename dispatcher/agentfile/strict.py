@@ -6,7 +6,8 @@ and an alias can stand for a million nodes. So the C parser builds the node grap
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ __all__ = ["FrontMatter", "UnsafeYamlError", "parse_strictly"]
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_NODES = 20_000
 _MAX_DEPTH = 40
+_TEXTS = frozenset({"description", "color"})
+_PART_OF_TEXT = re.compile(r"\s*#\w")
 _PLAIN_TAGS = "tag:yaml.org,2002:"
 
 
@@ -33,7 +36,8 @@ class FrontMatter:
     """The values by key, and where each key stands.
 
     `duplicates` maps a key that stands more than once to its lines, and `overridden` to the values that lost.
-    `mistyped` are keys that YAML would not read as text. `raw` is the source text of each plain or quoted scalar.
+    `mistyped` are keys that YAML would not read as text, and `cut` those whose plain text YAML cuts at a `#`.
+    `raw` is the source text of each plain or quoted scalar.
     `is_list` marks mappings that were the entries of a list.
     """
 
@@ -43,6 +47,7 @@ class FrontMatter:
     duplicates: dict[str, tuple[int, ...]] = field(default_factory=dict)
     overridden: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     mistyped: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
     is_list: bool = False
 
 
@@ -65,14 +70,19 @@ def parse_strictly(header: str, *, first_line: int) -> FrontMatter | None:
         return None
     builder = _Builder(first_line)
     seen: dict[str, list[tuple[int, Any]]] = {}
-    raw, mistyped = {}, []
+    raw, mistyped, cut = {}, [], []
+    lines = header.split("\n")
     for key_node, value_node in (pair for mapping in mappings for pair in mapping.value):
         key = builder.key(key_node)
         if key_node.tag != f"{_PLAIN_TAGS}str":
             mistyped.append(key)
         if isinstance(value_node, yaml.ScalarNode):
             raw[key] = value_node.value
-        seen.setdefault(key, []).append((builder.line(key_node), builder.value(value_node)))
+        value = builder.value(value_node)
+        if key.lower() in _TEXTS and (rest := _cut_off(value_node, lines)):
+            value = f"{value or ''}{rest}".strip()
+            cut.append(key)
+        seen.setdefault(key, []).append((builder.line(key_node), value))
     if others := [entry for entry in entries if entry is not None and not isinstance(entry, yaml.MappingNode)]:
         seen.setdefault("entries", []).append((first_line, [builder.value(entry) for entry in others]))
     chosen = {key: _last_with_value(entries) for key, entries in seen.items()}
@@ -86,8 +96,17 @@ def parse_strictly(header: str, *, first_line: int) -> FrontMatter | None:
             key: tuple(value for line, value in entries if line != chosen[key][0]) for key, entries in repeated.items()
         },
         mistyped=tuple(mistyped),
+        cut=tuple(cut),
         is_list=isinstance(root, yaml.SequenceNode),
     )
+
+
+def _cut_off(node: yaml.Node, lines: Sequence[str]) -> str:
+    """What follows a plain value on its line and looks like a part of it ("issue #42"), not like a remark."""
+    if not isinstance(node, yaml.ScalarNode) or node.style is not None:
+        return ""
+    rest = lines[node.end_mark.line][node.end_mark.column :]
+    return rest if _PART_OF_TEXT.match(rest) else ""
 
 
 def _refuse_excess(header: str, first_line: int) -> None:

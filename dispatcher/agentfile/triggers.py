@@ -63,6 +63,7 @@ _NEED = re.compile(
 _COMMA = re.compile(r"[,;]\s*(?:(?:or|and)\s+)?")
 _CONJUNCTION = re.compile(r"\s(?:or|and)\s")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'“*(]?[A-Z0-9])|\n+")
+_ANNOUNCEMENT = re.compile(r"[\s,;]*\b(?:including|such as|for example)\W*$", re.IGNORECASE)
 _MAX_TOPIC_WORDS = 12
 
 
@@ -139,6 +140,7 @@ def _topics(subject: str) -> tuple[str, ...]:
     """What a sentence lists: after a dash, a colon or "such as" if it has one, else all of it."""
     start = _LIST_START.search(subject)
     listed = subject[start.end() :] if start else _NEED.sub("", subject, count=1)
+    listed = _ANNOUNCEMENT.sub("", listed)
     *firsts, last = _COMMA.split(listed)
     pieces = [piece for first in firsts for piece in first.split(" or ")] + _CONJUNCTION.split(last)
     parts = (piece.strip(" .:!\"'“”*`()") for piece in pieces)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +14,7 @@ from dispatcher.registry import Registry
 
 __all__ = ["describe_agent"]
 
-_LABEL = 15
+_LABEL = 17
 
 
 def describe_agent(agent: Agent, registry: Registry, model: ModelChoice, *, width: int) -> Iterator[str]:
@@ -57,7 +58,10 @@ def _lists(agent: Agent) -> Iterator[tuple[str, Sequence[str]]]:
         "capabilities": [_at(each.name, each.line) for each in agent.capabilities],
         "works with": [_at(each.name, each.line) for each in agent.collaborators],
         "variables": list(agent.variables),
-        "other keys": [f"{key}: {one_line(str(value), 200)}" for key, value in agent.metadata.items()],
+        "other keys": [
+            f"{key}: {one_line(json.dumps(value, ensure_ascii=False, default=str), 200)}"
+            for key, value in agent.metadata.items()
+        ],
     }
     yield from ((label, values) for label, values in lists.items() if values)
 

@@ -124,7 +124,8 @@ def _print_list(registry: Registry, console: Console, routable: set[int], *, eve
     width = min(_NAME_WIDTH, max((len(agent.name) for agent in registry.agents), default=0))
 
     def line(agent: Agent, remark: str) -> str:
-        text = f"{one_line(agent.name, width):{width}}  {agent.source.scope:{_SCOPE_WIDTH}}  "
+        name = one_line(agent.name, width) if sys.stdout.isatty() else agent.name
+        text = f"{name:{width}}  {agent.source.scope:{_SCOPE_WIDTH}}  "
         description = remark + " ".join(agent.description.split())
         # A person wants a line an agent; a program that searches the list wants all of it.
         return text + (one_line(description, console.width - len(text)) if sys.stdout.isatty() else description)
@@ -149,7 +150,7 @@ def _print_check(registry: Registry, console: Console) -> None:
         console.diagnostic(found, write=sys.stdout)
     if console.verbose:
         for passed in registry.passed_over:
-            console.result(f"{short(passed.path)}: passed over: {passed.reason}")
+            console.wrapped(f"{short(passed.path)}: passed over: {passed.reason}")
     counts = dict.fromkeys(("error", "warning", "note"), 0)
     for found in registry.diagnostics:
         counts[found.severity] += 1

@@ -65,6 +65,14 @@ class Console:
         if not self.quiet:
             self._write(sys.stderr, text, style, indent)
 
+    def wrapped(self, text: str) -> None:
+        """A line of a result that is prose for people."""
+        self._write(sys.stdout, text, None, 0)
+
+    def insist(self, text: str) -> None:
+        """A line that is said even where all but errors is kept back."""
+        self._write(sys.stderr, text, None, 0)
+
     def notice(self, text: str) -> None:
         self.say(f"note: {text}", style="dim")
 

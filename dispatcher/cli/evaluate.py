@@ -27,6 +27,7 @@ __all__ = ["evaluate", "progress_bar"]
 _GATE_MISSED = 1
 _MOST_SHOWN = 10
 _MANY_TASKS = 500
+_MANY_EXPLAINED = 50  # which takes longer
 _SHOWN = (
     "top1",
     "top3",
@@ -84,6 +85,7 @@ def evaluate(
     gates = parse_gates(least or ())
     if report is not None:
         check_report_path(report)
+    _check_files(enriched, written=(predictions, json_file, report))
     earlier = read_predictions(compare) if compare is not None else None
     labelled = read_tasks(tasks)
     router, registry, loaded_weights = load_router(
@@ -101,25 +103,39 @@ def evaluate(
     if report is not None:
         from dispatcher.evaluation.report import write_report
 
-        write_report(report, _with_misses(gathered, found, router))
+        with progress_bar(console, len(found), "explaining", least=_MANY_EXPLAINED) as advance:
+            explained = _with_misses(gathered, found, router, progress=advance)
+        write_report(report, explained)
         console.say(f"report: {report}")
     missed = check_gates(gathered.metrics, gates)
     for miss in missed:
-        value = "not defined" if miss.value is None else f"{miss.value:.4f}"
-        console.result(f"missed: {miss.gate.metric} is {value}, wanted at least {miss.gate.least:g}")
+        console.result(f"missed: {miss.describe()}")
     return _GATE_MISSED if missed else 0
 
 
 @contextmanager
-def progress_bar(console: Console, length: int, label: str) -> Iterator[Callable[[int], None] | None]:
+def progress_bar(
+    console: Console, length: int, label: str, *, least: int = _MANY_TASKS
+) -> Iterator[Callable[[int], None] | None]:
     """Counts up to `length` on a terminal, where it is long work that somebody watches; else there is none."""
-    if not console.is_watched or length < _MANY_TASKS:
+    if not console.is_watched or length < least:
         yield None
         return
     import sys
 
     with typer.progressbar(length=length, label=label, file=sys.stderr) as bar:
         yield lambda done: bar.update(done - bar.pos)
+
+
+def _check_files(enriched: Path | None, *, written: Sequence[Path | None]) -> None:
+    """Raises UsageError for what would otherwise be noticed after the work, or not at all."""
+    from dispatcher.errors import UsageError
+
+    if enriched is not None and not enriched.is_file():
+        raise UsageError(f"{enriched}: there is no such file", hint="check the path after --enriched")
+    for path in written:
+        if path is not None and not path.parent.is_dir():
+            raise UsageError(f"{path}: there is no folder {path.parent}", hint="make the folder first")
 
 
 def _gather(
@@ -169,7 +185,9 @@ def _gather(
     )
 
 
-def _with_misses(gathered: Report, found: Sequence[Prediction], router: Router) -> Report:
+def _with_misses(
+    gathered: Report, found: Sequence[Prediction], router: Router, *, progress: Callable[[int], None] | None
+) -> Report:
     """The report with every miss and its explanation; a task that fits nobody is missed if somebody took it."""
     import dataclasses
 
@@ -177,7 +195,9 @@ def _with_misses(gathered: Report, found: Sequence[Prediction], router: Router) 
     from dispatcher.evaluation.report import Miss
 
     misses = []
-    for one in found:
+    for done, one in enumerate(found, start=1):
+        if progress is not None:
+            progress(done)
         if one.is_right or (one.expected is None and one.agent is None):
             continue
         decision = router.route(one.task, mentions=False)
@@ -213,11 +233,15 @@ def _print_figures(gathered: Report, console: Console) -> None:
 
 
 def _print_comparison(comparison: Comparison, console: Console) -> None:
-    moved = f"{len(comparison.up)} tasks up, {len(comparison.down)} down"
+    moved = f"tasks that moved: {len(comparison.up)} up, {len(comparison.down)} down"
     console.result(f"{moved}; exact McNemar test p = {comparison.p_value:.3f}")
+    if comparison.only_old or comparison.only_new:
+        console.result(f"tasks that only one run has: {comparison.only_old} before, {comparison.only_new} now")
     for label, moves in (("up", comparison.up), ("down", comparison.down)):
         for move in moves[:_MOST_SHOWN]:
-            console.result(one_line(f"{label}: {move.old} -> {move.new}: {move.task}", console.width))
+            console.result(
+                one_line(f"{label}: {move.old or 'nobody'} -> {move.new or 'nobody'}: {move.task}", console.width)
+            )
         if len(moves) > _MOST_SHOWN:
             console.result(f"{label}: and {len(moves) - _MOST_SHOWN} more")
 

@@ -23,15 +23,15 @@ _PATIENCE_WITH_A_PERSON_SECONDS = 60.0
 _LARGEST_INPUT = 10_000_000
 
 
-def read_task(words: Sequence[str], console: Console) -> str:
-    """The whole task. Raises UsageError if there is none."""
+def read_task(words: Sequence[str], console: Console, *, may_be_empty: bool = False) -> str:
+    """The whole task. Raises UsageError if there is none and there has to be one."""
     typed = " ".join(word for word in words if word != "-").strip()
-    if "-" in words or not typed:
+    if "-" in words or not (typed or may_be_empty):
         given = _read_all() if "-" in words or not sys.stdin.isatty() else ""
     else:
         given = _read_all() if _has_input(console) else ""
     task = "\n\n".join(part for part in (typed, given.strip("\n")) if part.strip())
-    if not task:
+    if not task and not may_be_empty:
         raise UsageError("there is no task", hint='write what is to be done: dispatch "design a user API"')
     return task
 

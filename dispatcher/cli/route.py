@@ -30,7 +30,8 @@ def route(
     """Say which agent would take a task, and why; run nothing. Only the name goes to standard output."""
     from dispatcher.cli.inputs import read_task
     from dispatcher.cli.setting_up import load_dispatcher
-    from dispatcher.cli.views import show_decision
+    from dispatcher.cli.views import describe_model, show_decision
+    from dispatcher.llm import choose_model
 
     console = Console(quiet=quiet or as_json, verbose=verbose)
     text = read_task(task or [], console)
@@ -43,5 +44,9 @@ def route(
     else:
         show_decision(decision, console, in_full=explain or verbose)
         if decision.agent is not None:
+            if explain:
+                llm = dispatcher.settings.llm
+                choice = choose_model(flag=None, agent_models=decision.agent.models, settings=llm)
+                console.say(f"model {describe_model(choice)}", indent=2)
             console.result(decision.agent.name)
     return 0 if decision.agent is not None else _ABSTAINED

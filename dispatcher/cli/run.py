@@ -63,7 +63,7 @@ def run(
 
     console = Console(quiet=quiet or as_json, verbose=verbose)
     attachments = [load_attachment(path) for path in file or ()]
-    text = read_task(task or [], console)
+    text = read_task(task or [], console, may_be_empty=bool(attachments))
     dispatcher = load_dispatcher(console, agents=agents, config=config, variables=var)
     run_options: RunOptions = {
         "agent": agent,
@@ -96,7 +96,7 @@ def _carry_out(
         return 0
     reply = _print_whole(dispatcher, plan, console) if no_stream else _print_stream(dispatcher, plan, console)
     if not reply.was_sent:
-        show_preview(plan, console)
+        show_preview(plan, console, key=dispatcher.settings.llm.api_key_env or "ANTHROPIC_API_KEY")
         return 0
     show_reply(reply, console)
     return _exit_code(reply, console)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dispatcher.cli.console import Console
@@ -53,7 +54,11 @@ def load_router(
         raise AgentFileError("there is no agent to route to", hint="`dispatch agents check` says what was read")
     chosen = load_weights(weights) if weights is not None else shipped_weights()
     router = Router(
-        registry.agents, settings=settings.routing, rules=settings.rules, disabled=registry.disabled, weights=chosen
+        registry.agents,
+        settings=replace(settings.routing, fallback=None),
+        rules=settings.rules,
+        disabled=registry.disabled,
+        weights=chosen,
     )
     return router, registry, chosen
 

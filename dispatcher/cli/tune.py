@@ -46,26 +46,32 @@ def tune(
     from dispatcher.evaluation.tasks import read_tasks
     from dispatcher.evaluation.tuning import load_problem, parse_set
     from dispatcher.evaluation.tuning import tune as fit
-    from dispatcher.evaluation.tuning.tuning import FEW_TASKS
+    from dispatcher.evaluation.tuning.tuning import FEW_TASKS, seen_by
     from dispatcher.routing.weights import load_weights, shipped_weights
 
     console = Console(quiet=quiet)
     before = load_weights(weights) if weights is not None else shipped_weights()
+    replaced = load_weights(out) if out.exists() else None
     problems = []
     for tuning_set in map(parse_set, sets):
         with progress_bar(console, len(read_tasks(tuning_set.tasks)), tuning_set.name) as advance:
             problems.append(load_problem(tuning_set, progress=advance))
-    tuned = fit(problems, before=before, from_scratch=from_scratch, progress=console.say)
+    tuned = fit(problems, before=before, replaced=replaced, from_scratch=from_scratch, progress=console.say)
     _print_table(tuned, console)
+    if not from_scratch and (seen := dict.fromkeys(problem.name for problem in seen_by(before, problems))):
+        console.notice(
+            f"the weights that fitting starts from have seen {', '.join(seen)}, which flatters the figures; "
+            "with --from-scratch they have seen nothing"
+        )
     if tuned.task_count < FEW_TASKS:
         console.notice(
-            f"{tuned.task_count} tasks are few (under {FEW_TASKS}), so the weights stay near those they started from"
+            f"{tuned.task_count} tasks are few (under {FEW_TASKS}), so the weights stay near where they start"
         )
     if folds is not None:
         for fold in tuned.folds:
             _write(folds / f"{fold.name}.json", fold.weights.to_json())
-    if not tuned.is_better and not from_scratch:
-        console.result(f"on tasks that they did not see, the new weights are no better; {out} was not written")
+    if tuned.is_worse and (replaced is not None or not from_scratch):
+        console.result(f"on tasks that they did not see, the new weights are worse; {out} was not written")
         return _WORSE
     _write(out, tuned.weights.to_json())
     console.result(f"{out}: weights {tuned.weights.fingerprint}")
@@ -74,9 +80,10 @@ def tune(
 
 def _print_table(tuned: Tuned, console: Console) -> None:
     width = max(len(fold.name) for fold in tuned.folds)
-    console.result(f"{'left out':{width}}  tasks   top1   top3   top1 before")
+    console.result(f"{'left out':{width}}  tasks    top1   top3   before: top1   top3")
     for fold in tuned.folds:
-        console.result(f"{fold.name:{width}}  {fold.tasks:5}  {fold.top1:.3f}  {fold.top3:.3f}  {fold.before_top1:.3f}")
+        now, then = f"{fold.top1:.3f}  {fold.top3:.3f}", f"{fold.before_top1:.3f}  {fold.before_top3:.3f}"
+        console.result(f"{fold.name:{width}}  {fold.tasks:5}  {now}          {then}")
 
 
 def _write(path: Path, text: str) -> None:

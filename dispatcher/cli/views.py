@@ -41,9 +41,10 @@ def show_decision(decision: Decision, console: Console, *, in_full: bool = False
     if in_full:
         _show_in_full(decision, console)
         return
-    brief = _BRIEF_EVIDENCE if decision.agent is not None else 0
-    for each in decision.evidence[:brief]:
-        _show_evidence(each, console)
+    if decision.agent is not None:
+        passages = {(each.path, each.line): each for each in reversed(decision.evidence)}  # each with what gave most
+        for each in list(reversed(passages.values()))[:_BRIEF_EVIDENCE]:
+            _show_evidence(each, console)
 
 
 def _show_in_full(decision: Decision, console: Console) -> None:
@@ -103,9 +104,12 @@ def describe_model(choice: ModelChoice) -> str:
     return f"{choice.name} ({_LAYERS[choice.layer]}{written})"
 
 
-def show_preview(plan: Plan, console: Console) -> None:
-    """What would have been sent, where there is no credential."""
+def show_preview(plan: Plan, console: Console, *, key: str) -> None:
+    """What would have been sent, where there is no credential; `key` is the variable that would hold it."""
     if plan.request is None or plan.model is None:
+        return
+    if console.quiet:
+        console.insist(f"nothing was sent: there is no API key; set {key}")
         return
     system = plan.request.system
     console.say()
@@ -117,7 +121,7 @@ def show_preview(plan: Plan, console: Console) -> None:
     console.say(one_line(system, 3 * (console.width - 12)), style="dim", indent=10)
     console.say(f"task    {one_line(plan.decision.task, console.width - 12)}", indent=2)
     console.say()
-    console.say("To send it, set your key: export ANTHROPIC_API_KEY=your-key")
+    console.say(f"To send it, set your key: export {key}=your-key")
     console.say("To see all of it, add --dry-run to the command.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,7 +55,7 @@ class Prediction:
 class TaskRouter(Protocol):
     """What `predict` asks of a router."""
 
-    def route(self, task: str, *, mentions: bool = True) -> Decision: ...
+    def route_many(self, tasks: Sequence[str], *, most: int | None = None) -> Iterable[Decision]: ...
 
 
 def predict(
@@ -71,8 +71,9 @@ def predict(
     tasks done; a ranking keeps `most` names.
     """
     predictions = []
-    for done, task in enumerate(tasks, start=1):
-        predictions.append(_prediction(router.route(task.task, mentions=False), task, most))
+    decisions = router.route_many([task.task for task in tasks], most=most)
+    for done, (task, decision) in enumerate(zip(tasks, decisions, strict=True), start=1):
+        predictions.append(_prediction(decision, task))
         if progress is not None:
             progress(done)
     return tuple(predictions)
@@ -110,14 +111,14 @@ def read_predictions(path: Path) -> tuple[Prediction, ...]:
     return predictions
 
 
-def _prediction(decision: Decision, task: LabelledTask, most: int) -> Prediction:
+def _prediction(decision: Decision, task: LabelledTask) -> Prediction:
     is_routed = decision.agent is not None and decision.how is not How.FALLBACK
     return Prediction(
         task=task.task,
         expected=task.agent,
         agent=decision.agent.name if decision.agent is not None and is_routed else None,
         confidence=decision.confidence,
-        ranking=tuple((candidate.name, candidate.score) for candidate in decision.candidates[:most]),
+        ranking=tuple((candidate.name, candidate.score) for candidate in decision.candidates),
         tags=task.tags,
         context=task.context,
     )

@@ -198,7 +198,9 @@ class AnthropicClient:
         names = (*_KEY_VARIABLES, self._settings.api_key_env or "")
         secrets = [self._environment.get(name, "") for name in names]
         secrets += _AUTHORIZATION.findall(os.environ.get("ANTHROPIC_CUSTOM_HEADERS", ""))
-        return translate(problem, model=request.model, base_url=self._shown_url, secrets=secrets)
+        return translate(
+            problem, model=request.model, base_url=self._shown_url, secrets=secrets, retries=self._settings.max_retries
+        )
 
     def _completion_of(self, message: Any) -> Completion:
         if getattr(message, "type", None) != "message":

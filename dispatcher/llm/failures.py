@@ -33,14 +33,16 @@ _KEY_LIKE = re.compile(r"\bsk-[A-Za-z0-9_-]{8,}")
 _LONGEST_REASON = 300
 
 
-def translate(problem: Exception, *, model: str, base_url: str, secrets: Iterable[str] = ()) -> LLMError:
+def translate(
+    problem: Exception, *, model: str, base_url: str, secrets: Iterable[str] = (), retries: int = 0
+) -> LLMError:
     """The error for an exception of the SDK or of the HTTP library below it."""
     import anthropic
 
     if isinstance(problem, LLMError):
         return problem
     if isinstance(problem, anthropic.APIStatusError):
-        return _status_error(problem, model, secrets)
+        return _status_error(problem, model, secrets, retries)
     if isinstance(problem, anthropic.APITimeoutError) or "Timeout" in type(problem).__name__:
         return ResponseTimeoutError(
             f"no answer from {base_url} in time", hint="try again, or raise llm.timeout in config.yaml"
@@ -56,6 +58,8 @@ def translate(problem: Exception, *, model: str, base_url: str, secrets: Iterabl
 def broken_stream(cause: LLMError | None, partial: str, request_id: str | None) -> BrokenStreamError:
     """The error for an answer that stopped in the middle."""
     reason = f": {cause.message}" if cause is not None else ": the connection was closed before the end"
+    if isinstance(cause, NetworkError):
+        reason = ": the connection was lost"
     return BrokenStreamError(
         f"the answer broke off after {len(partial):,} characters{reason}",
         hint="what came is kept; try again for the whole",
@@ -77,13 +81,13 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     return _KEY_LIKE.sub("[key]", text)
 
 
-def _status_error(problem: Any, model: str, secrets: Iterable[str]) -> LLMError:
+def _status_error(problem: Any, model: str, secrets: Iterable[str], retries: int) -> LLMError:
     status = int(problem.status_code)
     said = textwrap.shorten(redact(str(problem.api_message or problem.message), secrets), _LONGEST_REASON)
     kind = str(problem.type or "")
     known: dict[str, Any] = {"request_id": problem.request_id}
     # A stream that has begun well can still tell of an error; such a one is not tried again.
-    after = f" (HTTP {status}), also after the retries" if status >= 400 else ""
+    after = f" (HTTP {status})" + (", also after the retries" if retries else "") if status >= 400 else ""
     if status in (401, 403) or kind in ("authentication_error", "permission_error"):
         return CredentialError(
             f"the service refused the key (HTTP {status}): {said}",

@@ -155,7 +155,11 @@ def _resolve(written: str, layer: str, settings: LLMSettings, today: datetime.da
     slug = re.sub(r"[\s._]+", "-", _VENDOR.sub("", name) if is_from_file else name)
     family = _FAMILY.match(slug)
     if family is None or not (is_from_file or slug.startswith("claude-")):
-        return None if is_from_file else ModelChoice(name=written.strip(), layer=layer, written=written)
+        if is_from_file:
+            return None
+        # A service of the user's own has models of its own names; the usual one hardly has this one.
+        notice = None if settings.base_url else f'"{written}" is no model that is known here; it is sent as it stands'
+        return ModelChoice(name=written.strip(), layer=layer, written=written, notice=notice)
     slug = "claude-" + slug.removeprefix("claude-")
     current = CURRENT_MODELS[family[1]]
     last_day = _OLDER_MODELS.get(slug)

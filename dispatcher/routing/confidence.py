@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dispatcher.routing.index import FEATURES, TaskScores
-from dispatcher.routing.weights import Weights
+
+if TYPE_CHECKING:
+    from dispatcher.routing.weights import Weights
 
 __all__ = ["FITS_FEATURES", "RIGHT_FEATURES", "confidence_features", "confidence_of"]
 

@@ -65,7 +65,10 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """An agent with its raw score, between 0 and 1."""
+    """An agent with its raw score: at most 1 by its file, to which rules add what they give.
+
+    It is below 0 where nothing but what the agent is not for meets the task.
+    """
 
     agent: Agent
     score: float

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dispatcher.agent import Agent, Passage
 from dispatcher.routing.decision import Evidence
 from dispatcher.routing.index import FEATURES, Index
-from dispatcher.routing.passages import passages
+from dispatcher.routing.passages import keywords, passages
 from dispatcher.routing.scorers import KEYWORDS, REGRESSION
 from dispatcher.routing.text import Word, analyze, content_stems
 
@@ -83,7 +83,7 @@ def _shared_out(
         stems = {stem for term in met for stem in term.split(" ")}
         yield Evidence(
             field=field,
-            words=tuple(sorted({word.written for word in written if word.stem in stems})),
+            words=_shown(written, stems),
             text=" ".join(passage.text.split()),
             path=passage.path or agent.source.path,
             line=passage.line,
@@ -91,28 +91,32 @@ def _shared_out(
         )
 
 
+def _shown(written: Sequence[Word], stems: set[str]) -> tuple[str, ...]:
+    """The words that met; those that carry no meaning only where there are no others."""
+    met = [word for word in written if word.stem in stems]
+    telling = {word.written for word in met if word.carries_meaning and not word.is_part}
+    return tuple(sorted(telling or {word.written for word in met}))
+
+
 def _keyword_evidence(index: Index, agent: Agent, row: int, words: Sequence[Word], share: float) -> Iterator[Evidence]:
-    for keyword in index.keywords_in(words):
-        if row not in index.keywords[keyword]:
-            continue
-        for trigger in agent.triggers:
-            texts = (trigger.text, *trigger.topics)
-            text = next((text for text in texts if tuple(content_stems(analyze(text))) == keyword), None)
-            if text is not None:
-                amount = round(share * len(keyword), 6)
-                yield Evidence(
-                    field="keyword",
-                    words=(text,),
-                    text=text,
-                    path=agent.source.path,
-                    line=trigger.line,
-                    contribution=amount,
-                )
-                break
+    held: dict[tuple[str, ...], Passage] = {}
+    for keyword in keywords(agent):
+        held.setdefault(tuple(content_stems(analyze(keyword.text))), keyword)
+    for stems in index.keywords_in(words):
+        if row in index.keywords[stems]:
+            found = held[stems]
+            yield Evidence(
+                field=found.field,
+                words=(found.text,),
+                text=found.text,
+                path=agent.source.path,
+                line=found.line,
+                contribution=round(share * len(stems), 6),
+            )
 
 
 def _terms(words: Sequence[Word]) -> list[str]:
     """The terms of a passage in the views whose terms are words, each once."""
-    stems, content = [word.stem for word in words], content_stems(words)
+    stems, content = [word.stem for word in words if not word.is_part], content_stems(words)
     pairs = [f"{a} {b}" for run in (stems, content) for a, b in itertools.pairwise(run)]
-    return list(dict.fromkeys([*stems, *pairs]))
+    return list(dict.fromkeys([*(word.stem for word in words), *pairs]))

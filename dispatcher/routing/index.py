@@ -13,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dispatcher.agent import Agent
-from dispatcher.routing.passages import passages
+from dispatcher.routing.passages import keywords, passages
 from dispatcher.routing.postings import Postings, build_postings
 from dispatcher.routing.regression import ExampleRegression, fit_regression
 from dispatcher.routing.scorers import KEYWORDS, REGRESSION, SCORERS, scorers_of
-from dispatcher.routing.text import VIEWS, Word, analyze, content_stems
+from dispatcher.routing.text import VIEWS, Word, analyze, content_stems, readings
 
 __all__ = ["FEATURES", "Index", "TaskScores", "build_index"]
 
 FEATURES: tuple[str, ...] = (*(scorer.name for scorer in SCORERS), KEYWORDS, REGRESSION)
 _LONGEST_KEYWORD = 4  # words
+_CELLS_AT_A_TIME = 2_000_000  # of the tables of many tasks: 16 MB
 
 # Where examples are most of what is known of the agents, it pays to learn from them; and it costs the cube of their
 # number, so there is a limit.
@@ -44,6 +45,11 @@ class TaskScores:
     raw: NDArray[np.float64]
     best: NDArray[np.float64]
     lengths: NDArray[np.float64]
+
+    def of(self, rows: Sequence[int]) -> TaskScores:
+        """The scores of some agents alone."""
+        raw = self.raw[rows]
+        return TaskScores(raw, raw.max(axis=0, initial=0.0), self.lengths)
 
     @property
     def relative(self) -> NDArray[np.float64]:
@@ -72,10 +78,27 @@ class Index:
         raw = np.zeros((self.agent_count, len(FEATURES)))
         lengths = np.ones(len(FEATURES))
         for view, postings in self.postings.items():
-            columns = [place for place, _ in scorers_of(view)]
-            terms = VIEWS[view](words)
-            raw[:, columns] = postings.scores(terms)
-            lengths[columns] = postings.lengths(terms)
+            columns = _columns(view)
+            raw[:, columns], lengths[columns] = postings.score(VIEWS[view](words))
+        return self._completed(raw, lengths, words)
+
+    def score_many(self, tasks: Sequence[Sequence[Word]]) -> Iterator[TaskScores]:
+        """The same for many tasks, which share the work."""
+        chunk = max(1, _CELLS_AT_A_TIME // (max(1, self.agent_count) * len(FEATURES)))
+        views = [
+            (_columns(view), postings.score_many([VIEWS[view](words) for words in tasks], chunk))
+            for view, postings in self.postings.items()
+        ]
+        for begun in range(0, len(tasks), chunk):
+            together = tasks[begun : begun + chunk]
+            raw = np.zeros((len(together), self.agent_count, len(FEATURES)))
+            lengths = np.ones((len(together), len(FEATURES)))
+            for columns, scored in views:
+                raw[:, :, columns], lengths[:, columns] = next(scored)
+            yield from map(self._completed, raw, lengths, together)
+
+    def _completed(self, raw: NDArray[np.float64], lengths: NDArray[np.float64], words: Sequence[Word]) -> TaskScores:
+        """The scores with those that do not come from postings."""
         for keyword in self.keywords_in(words):
             raw[list(self.keywords[keyword]), -2] += len(keyword)
         if self.regression is not None:
@@ -84,9 +107,9 @@ class Index:
 
     def keywords_in(self, words: Sequence[Word]) -> list[tuple[str, ...]]:
         """The keywords that stand in a task, each once."""
-        stems = content_stems(words)
         spans = (
             tuple(stems[start : start + size])
+            for stems in readings(words)
             for start in range(len(stems))
             for size in range(1, min(_LONGEST_KEYWORD, len(stems) - start) + 1)
         )
@@ -95,11 +118,16 @@ class Index:
     def contributions(self, words: Sequence[Word], row: int) -> Iterator[tuple[str, str, NDArray[np.float64]]]:
         """What each term of the task gives to one agent: view, term, and an amount a feature."""
         for view, postings in self.postings.items():
-            columns = [place for place, _ in scorers_of(view)]
+            columns = _columns(view)
             for term, amounts in postings.contributions(VIEWS[view](words), row).items():
                 given = np.zeros(len(FEATURES))
                 given[columns] = amounts
                 yield view, term, given
+
+
+def _columns(view: str) -> list[int]:
+    """The columns of a view's scorers."""
+    return [place for place, _ in scorers_of(view)]
 
 
 def build_index(agents: Sequence[Agent]) -> Index:
@@ -132,9 +160,8 @@ def _keywords(agents: Sequence[Agent]) -> dict[tuple[str, ...], tuple[int, ...]]
     """The short triggers and topics of all agents, as stems, with the rows of those who have them."""
     rows: dict[tuple[str, ...], dict[int, None]] = {}
     for row, agent in enumerate(agents):
-        texts = [text for trigger in agent.triggers for text in (trigger.text, *trigger.topics)]
-        for text in (*texts, *agent.tags):
-            stems = tuple(content_stems(analyze(text)))
+        for keyword in keywords(agent):
+            stems = tuple(content_stems(analyze(keyword.text)))
             if 0 < len(stems) <= _LONGEST_KEYWORD:
                 rows.setdefault(stems, {})[row] = None
     return {stems: tuple(found) for stems, found in rows.items()}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dispatcher.agent import Agent, Passage
 from dispatcher.agentfile.placeholders import drop_placeholders
 
-__all__ = ["FIELDS", "passages"]
+__all__ = ["FIELDS", "keywords", "passages"]
 
 FIELDS = (
     "name",
@@ -31,12 +31,21 @@ def passages(agent: Agent) -> Iterator[Passage]:
             yield dataclasses.replace(passage, text=text)
 
 
+def keywords(agent: Agent) -> Iterator[Passage]:
+    """The words that an agent's file gives for finding it: triggers, the topics of their sentences, and tags."""
+    for trigger in agent.triggers:
+        for text in (trigger.text, *trigger.topics):
+            yield Passage(field="keyword", text=text, line=trigger.line)
+    for tag in agent.tags:
+        yield Passage(field="keyword", text=tag)
+
+
 def _passages(agent: Agent) -> Iterator[Passage]:
     yield Passage(field="name", text=agent.name.replace("_", " "), line=agent.line)
     yield Passage(field="description", text=agent.description, line=agent.description_line or agent.line)
     for label in (agent.category, agent.subcategory, *agent.tags):
         if label:
-            yield Passage(field="capability", text=label, line=agent.line)
+            yield Passage(field="capability", text=label)
     for trigger in agent.triggers:
         yield Passage(field="trigger", text=trigger.text, line=trigger.line)
     for example in agent.examples:
@@ -49,5 +58,5 @@ def _passages(agent: Agent) -> Iterator[Passage]:
     yield from agent.bullets
     for exclusion in agent.exclusions:
         yield Passage(field="exclusion", text=exclusion.text, line=exclusion.line)
-    for offset, line in enumerate(agent.prompt.splitlines()):
+    for offset, line in enumerate(agent.prompt.split("\n")):
         yield Passage(field="body", text=line, line=agent.prompt_line + offset)

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import itertools
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,8 @@ from dispatcher.settings import RoutingSettings, Rule
 
 __all__ = ["Router"]
 
-_MENTION = re.compile(r"@([^\s,;:!?]+)")
+_WORD_OF_NAME = re.compile(r"[^\s,;:!?]+")
+_GOES_ON = re.compile(r"[\w/@-]|\.\w")  # what follows a mention that is part of a longer word
 _NEAR = 85  # percent of likeness from which on an unknown @word is taken for a slip
 _MOST_WORDS = 2_000  # a task's first words decide; a pasted log of megabytes adds time and no sense
 _MOST_WORDS_TO_LEAVE_OUT = 40
@@ -126,16 +127,28 @@ class Router:
             if mentioned is not None:
                 reason = f'the task begins with "@{mentioned.name}"'
                 return self._settled(rest, mentioned, How.MENTION, reason, allowed)
-        return self._scored(task, allowed)
+        return self._scored(task, analyze(task)[:_MOST_WORDS], allowed)
 
-    def _scored(self, task: str, allowed: frozenset[str]) -> Decision:
-        words = analyze(task)[:_MOST_WORDS]
-        stems = content_stems(words)
-        holding = [rule for rule in self._rules if rule.holds(task, stems)]
+    def route_many(self, tasks: Sequence[str], *, most: int | None = None) -> Iterator[Decision]:
+        """What `route` decides for each task without regard to mentions, sooner; with the best `most` candidates."""
+        allowed = self._allowed(None, None)
+        analyzed = [analyze(task)[:_MOST_WORDS] for task in tasks]
+        for task, words, scores in zip(tasks, analyzed, self.index.score_many(analyzed), strict=True):
+            yield self._scored(task, words, allowed, scores, most)
+
+    def _scored(
+        self,
+        task: str,
+        words: Sequence[Word],
+        allowed: frozenset[str],
+        scores: TaskScores | None = None,
+        most: int | None = None,
+    ) -> Decision:
+        holding = [rule for rule in self._rules if rule.holds(task, words)]
         forcing = next((rule for rule in holding if rule.force in allowed), None)
         if forcing is not None:
             return self._settled(task, self._by_name[str(forcing.force)], How.RULE, forcing.describe(), allowed)
-        ranking = self._rank(words, holding, allowed)
+        ranking = self._rank(words, holding, allowed, scores, most)
         candidates = ranking.candidates
         best = candidates[0].score if candidates else 0.0
         is_sure = best > 0 and ranking.confidence >= self.threshold
@@ -148,10 +161,10 @@ class Router:
             is_calibrated=True,
             threshold=self.threshold,
             margin=round(best - (candidates[1].score if len(candidates) > 1 else 0.0), 6),
-            reason=_reason(best, is_sure),
+            reason=_reason(candidates, is_sure),
             candidates=candidates,
             explain=functools.partial(self._explain, ranking),
-            smallest_change=functools.partial(self._smallest_change, ranking, allowed),
+            smallest_change=functools.partial(self._smallest_change, ranking, task, allowed),
         )
         return decision if is_sure or self._fallback is None else self._fall_back(decision, self._fallback, allowed)
 
@@ -177,25 +190,31 @@ class Router:
         reason = f'{decision.reason}; "{fallback.name}" is the fallback'
         return dataclasses.replace(decision, outcome=Outcome.ROUTED, how=How.FALLBACK, agent=fallback, reason=reason)
 
-    def _rank(self, words: Sequence[Word], rules: Sequence[CompiledRule], allowed: frozenset[str]) -> _Ranking:
-        """The agents that may be chosen, best first."""
-        vetoed = frozenset[str]().union(*(rule.veto for rule in rules))
-        rows = [row for row, agent in enumerate(self.routable) if agent.name in allowed - vetoed]
+    def _rank(
+        self,
+        words: Sequence[Word],
+        rules: Sequence[CompiledRule],
+        allowed: frozenset[str],
+        everyone: TaskScores | None = None,
+        most: int | None = None,
+    ) -> _Ranking:
+        """The agents that may be chosen, best first: the best `most`. `everyone` are the scores, if they are known."""
+        eligible = allowed.difference(*(rule.veto for rule in rules))
+        is_everyone = self._rows.keys() <= eligible
+        rows = [row for name, row in self._rows.items() if is_everyone or name in eligible]
         if not rows:
             return _Ranking((), 0.0, np.zeros(0), np.zeros((0, 0)), words, rules)
         weights = self.weights.for_share(self.index.example_share)
-        everyone = self.index.score(words)
-        scores = TaskScores(everyone.raw[rows], everyone.raw[rows].max(axis=0, initial=0.0), everyone.lengths)
+        everyone = everyone or self.index.score(words)
+        scores = everyone if is_everyone else everyone.of(rows)
         total = max(float(np.maximum(weights, 0.0).sum()), 1e-9)
         logits = scores.relative @ weights
         for rule in rules:
             logits += total * rule.by * np.array([self.routable[row].name in rule.boost for row in rows])
-        found = (
-            Candidate(agent=self.routable[row], score=round(min(1.0, max(0.0, float(logit) / total)), 6))
-            for row, logit in zip(rows, logits, strict=True)
-        )
-        # The agents are sorted by name, and sorting keeps the order of equals.
-        candidates = tuple(sorted(found, key=lambda candidate: -candidate.score))
+        found = np.round(logits / total, 6) + 0.0  # no -0.0
+        # The agents are sorted by name, and a stable sort keeps the order of equals.
+        order = np.argsort(-found, kind="stable")[:most].tolist()
+        candidates = tuple(Candidate(agent=self.routable[rows[place]], score=float(found[place])) for place in order)
         gate = example_gate(self.index.example_share)
         features = confidence_features(scores, logits, weights, gate, len(content_stems(words)))
         confidence = confidence_of(features, self.weights, self.settings.out_of_scope_share)
@@ -206,7 +225,7 @@ class Router:
     def _explain(self, ranking: _Ranking, agent: Agent) -> Explanation | None:
         """What each field and each passage gave to a candidate."""
         row = self._rows.get(agent.name)
-        if row is None:
+        if row is None or not ranking.candidates:
             return None
         rules = [rule for rule in ranking.rules if agent.name in rule.boost | rule.veto]
         by_field = amounts_by_field(ranking.raw[row] * ranking.shares)
@@ -220,7 +239,7 @@ class Router:
             rules=tuple(rule.describe() for rule in rules),
         )
 
-    def _smallest_change(self, ranking: _Ranking, allowed: frozenset[str]) -> str | None:
+    def _smallest_change(self, ranking: _Ranking, task: str, allowed: frozenset[str]) -> str | None:
         """What would let the runner-up win: fewer words in the task, or else a boost by a rule."""
         if len(ranking.candidates) < 2 or ranking.candidates[1].score <= 0:
             return None
@@ -229,13 +248,20 @@ class Router:
         for size in (1, 2):
             for left_out in itertools.combinations(written[: _MOST_WORDS_TO_LEAVE_OUT // size], size):
                 words = [word for word in ranking.words if word.written not in left_out]
-                changed = self._rank(words, ranking.rules, allowed).candidates
-                if changed[0].name == second.name and changed[0].score > 0:
+                text = _without(task, left_out)
+                rules = [rule for rule in self._rules if rule.holds(text, words)]
+                if any(rule.force in allowed for rule in rules):
+                    continue
+                changed = self._rank(words, rules, allowed).candidates
+                if changed and changed[0].name == second.name and changed[0].score > 0:
                     listed = '" and "'.join(left_out)
                     return f'without "{listed}" in the task, {second.name} would come first'
         gap = first.score - second.score + 0.001
+        if gap > 1:  # more than a rule may give
+            return None
         return (
-            f"a rule with boost: {second.name} and by: {gap:.3f} would put it first; no one or two words of the task do"
+            f"a rule with boost: {second.name} and by: {gap:.3f} would put it first; "
+            "leaving out one or two of the task's first words would not"
         )
 
     def _mention(self, task: str) -> tuple[Agent | None, str]:
@@ -243,15 +269,17 @@ class Router:
         text = task.lstrip()
         if not text.startswith("@"):
             return None, task
-        names = sorted({*self._by_name, *(agent.slug for agent in self.agents)}, key=len, reverse=True)
+        known = {name for agent in self.agents for name in (agent.name, agent.slug) if name}
+        # The longest first; of names that differ in case alone, the one that is written so.
+        names = sorted(known, key=lambda name: (-len(name), not text.startswith(name, 1), name))
         for name in names:
             end = len(name) + 1
-            if text[1:end].casefold() == name.casefold() and not re.match(r"[\w/-]", text[end : end + 1]):
-                return find_agent(name, self.agents), text[end:].lstrip(" \t:,\n")
-        word = _MENTION.match(text)
-        if word is not None and (near := _nearest(word[1], names)) is not None:
+            if text[1:end].casefold() == name.casefold() and not _GOES_ON.match(text, end):
+                return find_agent(name, self.agents), text[end:].lstrip(" \t:,\r\n")
+        if (found := _nearest(text, names)) is not None:
+            written, near = found
             raise UnknownAgentError(
-                f'there is no agent "@{word[1]}"',
+                f'there is no agent "@{written}"',
                 hint=f'did you mean "@{near}"? (text that begins with @ and is no name goes after a space or a word)',
                 suggestions=(near,),
             )
@@ -262,15 +290,27 @@ class Router:
         return frozenset(names - {find_agent(name, self.agents).name for name in exclude or ()})
 
 
-def _reason(best: float, is_sure: bool) -> str:
-    if best <= 0:
+def _reason(candidates: Sequence[Candidate], is_sure: bool) -> str:
+    if not candidates:
+        return "there is no agent that may be chosen"
+    if candidates[0].score <= 0:
         return "no agent's file has a word of the task"
     return "its file fits the task best" if is_sure else "no agent fits clearly enough"
 
 
-def _nearest(word: str, names: Sequence[str]) -> str | None:
-    from rapidfuzz import fuzz, process
+def _without(task: str, words: Sequence[str]) -> str:
+    """A task without some words, as rules that are regular expressions see it."""
+    return re.sub(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?!\w)", "", task, flags=re.IGNORECASE)
 
-    folded = [name.casefold() for name in names]
-    found = process.extractOne(word.casefold(), folded, scorer=fuzz.ratio, score_cutoff=_NEAR)
-    return names[found[2]] if found else None
+
+def _nearest(text: str, names: Sequence[str]) -> tuple[str, str] | None:
+    """What is written after an @ and the name that it is nearly; a name is compared with as many words as it has."""
+    from rapidfuzz import fuzz
+
+    if not names or not _WORD_OF_NAME.match(text, 1):
+        return None
+    words = _WORD_OF_NAME.findall(text, 1, 2 * len(names[0]) + 1)
+    written = {name: " ".join(words[: len(name.split())]) for name in names}
+    likeness = {name: fuzz.ratio(written[name].casefold(), name.casefold()) for name in names}
+    nearest = max(names, key=lambda name: likeness[name])
+    return (written[nearest], nearest) if likeness[nearest] >= _NEAR else None

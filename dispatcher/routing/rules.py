@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dispatcher.agent import Agent, slugify
 from dispatcher.errors import ConfigError
-from dispatcher.routing.text import analyze, content_stems
+from dispatcher.routing.text import Word, analyze, content_stems, readings
 from dispatcher.settings import Rule
 
 __all__ = ["CompiledRule", "Phrase", "compile_rules"]
@@ -28,7 +28,11 @@ class Phrase:
     def of(cls, text: str) -> Phrase:
         return cls(text, tuple(content_stems(analyze(text))))
 
-    def stands_in(self, stems: Sequence[str]) -> bool:
+    def stands_in_any(self, texts: Iterable[Sequence[str]]) -> bool:
+        """Whether the words stand together in one of several readings of a text."""
+        return any(self._stands_in(stems) for stems in texts)
+
+    def _stands_in(self, stems: Sequence[str]) -> bool:
         size = len(self.stems)
         return size > 0 and any(tuple(stems[at : at + size]) == self.stems for at in range(len(stems) - size + 1))
 
@@ -47,12 +51,13 @@ class CompiledRule:
     veto: frozenset[str]
     by: float
 
-    def holds(self, task: str, stems: Sequence[str]) -> bool:
-        """Whether the rule's conditions hold for a task with these stems."""
+    def holds(self, task: str, words: Sequence[Word]) -> bool:
+        """Whether the rule's conditions hold for a task with these words."""
+        texts = readings(words)
         return (
-            (not self.any or any(phrase.stands_in(stems) for phrase in self.any))
-            and all(phrase.stands_in(stems) for phrase in self.all)
-            and not any(phrase.stands_in(stems) for phrase in self.none)
+            (not self.any or any(phrase.stands_in_any(texts) for phrase in self.any))
+            and all(phrase.stands_in_any(texts) for phrase in self.all)
+            and not any(phrase.stands_in_any(texts) for phrase in self.none)
             and (self.regex is None or self.regex.search(task) is not None)
         )
 
@@ -68,7 +73,8 @@ class CompiledRule:
 
 
 def compile_rules(rules: Iterable[Rule], agents: Sequence[Agent]) -> tuple[CompiledRule, ...]:
-    """Raises ConfigError for a rule without a condition or an effect, a bad regex, or a target that no agent has."""
+    """Raises ConfigError for a rule without a condition or an effect, words or a regex that can't be used, or a
+    target that no agent has."""
     return tuple(_compile(number, rule, agents) for number, rule in enumerate(rules, start=1))
 
 
@@ -83,9 +89,9 @@ def _compile(number: int, rule: Rule, agents: Sequence[Agent]) -> CompiledRule:
         raise ConfigError(f'{where}: "force: {rule.force}" stands for {len(forced)} agents', hint="name one agent")
     return CompiledRule(
         number=number,
-        any=tuple(map(Phrase.of, rule.any)),
-        all=tuple(map(Phrase.of, rule.all)),
-        none=tuple(map(Phrase.of, rule.none)),
+        any=_phrases(rule.any, where),
+        all=_phrases(rule.all, where),
+        none=_phrases(rule.none, where),
         regex=_pattern(rule.regex, where) if rule.regex else None,
         force=next(iter(forced), None),
         boost=_targets(rule.boost, where, agents) if rule.boost else frozenset(),
@@ -94,10 +100,21 @@ def _compile(number: int, rule: Rule, agents: Sequence[Agent]) -> CompiledRule:
     )
 
 
+def _phrases(texts: Iterable[str], where: str) -> tuple[Phrase, ...]:
+    phrases = tuple(map(Phrase.of, texts))
+    for phrase in phrases:
+        if not phrase.stems:
+            raise ConfigError(
+                f'{where}: "{phrase.text}" has no word that carries meaning, so no task could meet it',
+                hint='use regex for signs and for words such as "how" and "the"',
+            )
+    return phrases
+
+
 def _pattern(text: str, where: str) -> re.Pattern[str]:
     try:
         return re.compile(text, re.IGNORECASE)
-    except re.error as problem:
+    except (re.error, OverflowError, RecursionError) as problem:
         raise ConfigError(f"{where}: {text!r} is no regular expression: {problem}") from None
 
 
@@ -108,12 +125,12 @@ def _targets(target: str, where: str, agents: Sequence[Agent]) -> frozenset[str]
         wanted = value.strip()
     else:
         kind, wanted = "agent", target
+    slug = slugify(wanted)
     if kind == "agent":
-        found = [agent.name for agent in agents if agent.name == wanted] or [
-            agent.name for agent in agents if agent.slug == slugify(wanted)
-        ]
+        exact = [agent.name for agent in agents if agent.name == wanted]
+        found = exact or [agent.name for agent in agents if slug and agent.slug == slug]
     else:
-        found = [agent.name for agent in agents if slugify(getattr(agent, kind) or "") == slugify(wanted)]
+        found = [agent.name for agent in agents if slug and slugify(getattr(agent, kind) or "") == slug]
     if not found:
         raise ConfigError(
             f'{where} names the {kind} "{wanted}", which no agent has', hint=_nearest(kind, wanted, agents)
@@ -122,8 +139,8 @@ def _targets(target: str, where: str, agents: Sequence[Agent]) -> frozenset[str]
 
 
 def _nearest(kind: str, wanted: str, agents: Sequence[Agent]) -> str:
-    from rapidfuzz import process
+    from rapidfuzz import process, utils
 
     values = {agent.name if kind == "agent" else getattr(agent, kind) or "" for agent in agents} - {""}
-    found = process.extractOne(wanted, sorted(values), score_cutoff=60)
+    found = process.extractOne(wanted, sorted(values), processor=utils.default_process, score_cutoff=60)
     return f'did you mean "{found[0]}"?' if found else "`dispatch agents list` shows the agents"

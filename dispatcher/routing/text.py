@@ -12,15 +12,15 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import Stemmer
 
-__all__ = ["VIEWS", "Word", "analyze", "content_stems"]
+__all__ = ["VIEWS", "Word", "analyze", "content_stems", "readings"]
 
 # Names whose signs are part of the word, then runs of letters and digits of any script.
-_WORD = re.compile(r"c\+\+|[cf]#|\.net\b|[^\W_]+(?:['’][^\W_]+)?")
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
+_WORD = re.compile(r"c\+\+|[cf]#|\.net\b|[^\W_]+(?:['’][^\W_]+)?", re.IGNORECASE)
+_PARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
 _PIECES = (3, 4, 5)
 _LONGEST_WORD = 60
@@ -44,35 +44,52 @@ STOP_WORDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word as it was written, its stem, and whether it can carry meaning."""
+    """A word as it was written, its stem, whether it can carry meaning, and whether it is a part of the one before."""
 
     written: str
     stem: str
     carries_meaning: bool
+    is_part: bool = False
 
 
 def analyze(text: str) -> list[Word]:
-    """The words of a text in order."""
-    return [_word(found[0]) for found in _WORD.finditer(_folded(text))]
+    """The words of a text in order; one that is put together (JavaScript, parseJSON) also in its parts."""
+    found: list[Word] = []
+    for match in _WORD.finditer(_UNSPACED.sub(r" \g<0> ", unicodedata.normalize("NFKC", text))):
+        found.append(_word(match[0].casefold()))
+        if len(parts := _PARTS.split(match[0])) > 1:
+            found.extend(replace(_word(part.casefold()), is_part=True) for part in parts)
+    return found
 
 
 def content_stems(words: Sequence[Word]) -> list[str]:
-    """The stems of the words that can carry meaning."""
-    return [word.stem for word in words if word.carries_meaning]
+    """The stems of the whole words that can carry meaning."""
+    return [word.stem for word in words if word.carries_meaning and not word.is_part]
+
+
+def readings(words: Sequence[Word]) -> tuple[list[str], ...]:
+    """The stems that can carry meaning as they can be read: compounds whole, and, if there are any, in their parts."""
+    if not any(word.is_part for word in words):
+        return (content_stems(words),)
+    followed_by_part = [after.is_part for after in words[1:]] + [False]
+    in_parts = [
+        word.stem
+        for word, has_parts in zip(words, followed_by_part, strict=True)
+        if word.carries_meaning and (word.is_part or not has_parts)
+    ]
+    return content_stems(words), in_parts
 
 
 def _word_terms(words: Sequence[Word]) -> list[str]:
-    stems = content_stems(words)
-    return stems + _pairs(stems)
+    return [word.stem for word in words if word.carries_meaning] + _pairs(content_stems(words))
 
 
 def _phrase_terms(words: Sequence[Word]) -> list[str]:
-    stems = [word.stem for word in words]
-    return stems + _pairs(stems)
+    return [word.stem for word in words] + _pairs([word.stem for word in words if not word.is_part])
 
 
 def _character_terms(words: Sequence[Word]) -> list[str]:
-    return [piece for word in words if word.carries_meaning for piece in _pieces(word.written)]
+    return [piece for word in words if word.carries_meaning and not word.is_part for piece in _pieces(word.written)]
 
 
 VIEWS: Mapping[str, Callable[[Sequence[Word]], list[str]]] = {
@@ -81,12 +98,6 @@ VIEWS: Mapping[str, Callable[[Sequence[Word]], list[str]]] = {
     "characters": _character_terms,
 }
 """The terms of a text's words, by the name of the view."""
-
-
-def _folded(text: str) -> str:
-    """A text in lower case and in one form; compound identifiers are split, and so is writing without spaces."""
-    composed = unicodedata.normalize("NFKC", text)
-    return _UNSPACED.sub(r" \g<0> ", _CAMEL.sub(" ", composed).casefold())
 
 
 @functools.lru_cache(maxsize=100_000)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dispatcher.errors import ConfigError
+from dispatcher.routing.confidence import FITS_FEATURES, RIGHT_FEATURES
 from dispatcher.routing.index import FEATURES
 
 __all__ = ["Calibration", "Weights", "example_gate", "load_weights", "shipped_weights"]
@@ -103,7 +105,7 @@ def load_weights(path: Path) -> Weights:
         raise ConfigError(
             f"{path}: the weights file can't be read: {problem.strerror}", hint="check --weights"
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise ConfigError(
             f"{path}: this is no weights file of format {FORMAT}: {problem}", hint="`dispatch tune` writes them"
         ) from None
@@ -125,16 +127,25 @@ def parse_weights(text: str) -> Weights:
         raise ValueError(f"there is no scorer {', '.join(sorted(unknown))}")
     confidence = tree["confidence"]
     return Weights(
-        prose={name: float(entry["prose"]) for name, entry in tree["scorers"].items()},
-        examples={name: float(entry["examples"]) for name, entry in tree["scorers"].items()},
-        right=_calibration(confidence["right"]),
-        fits=_calibration(confidence["fits"]),
-        fits_share=float(confidence["fits_share"]),
-        thresholds={str(wanted): float(value) for wanted, value in confidence.get("thresholds", {}).items()},
-        provenance=tree.get("provenance", {}),
+        prose={name: _number(entry["prose"]) for name, entry in tree["scorers"].items()},
+        examples={name: _number(entry["examples"]) for name, entry in tree["scorers"].items()},
+        right=_calibration(confidence["right"], RIGHT_FEATURES),
+        fits=_calibration(confidence["fits"], FITS_FEATURES),
+        fits_share=_number(confidence["fits_share"]),
+        thresholds={str(_number(wanted)): _number(value) for wanted, value in confidence.get("thresholds", {}).items()},
+        provenance=dict(tree.get("provenance", {})),
     )
 
 
-def _calibration(tree: Mapping[str, Any]) -> Calibration:
-    coefficients = {name: float(value) for name, value in tree.items() if name != "intercept"}
-    return Calibration(intercept=float(tree["intercept"]), coefficients=coefficients)
+def _calibration(tree: Mapping[str, Any], known: Collection[str]) -> Calibration:
+    coefficients = {name: _number(value) for name, value in tree.items() if name != "intercept"}
+    if unknown := coefficients.keys() - set(known):
+        raise ValueError(f"confidence knows nothing of {', '.join(sorted(unknown))}")
+    return Calibration(intercept=_number(tree["intercept"]), coefficients=coefficients)
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is no number to reckon with")
+    return number

@@ -6,14 +6,15 @@ Planning and finishing a run are the same for all; the four ways to run only dif
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack
 
 from dispatcher.agent import Agent
-from dispatcher.errors import AgentFileError, OfflineError, UsageError
+from dispatcher.errors import AgentFileError, OfflineError, UnknownAgentError, UsageError
 from dispatcher.llm import (
     STANDARD_BASE_URL,
     AnthropicClient,
@@ -34,6 +35,8 @@ from dispatcher.runtime.reply import ABSTAINED, DecisionMade, Event, Plan, Reply
 from dispatcher.settings import LoadedSettings, Settings, load_settings
 
 __all__ = ["Dispatcher", "RunOptions"]
+
+_logger = logging.getLogger(__name__)
 
 
 class RunOptions(TypedDict, total=False):
@@ -145,6 +148,30 @@ class Dispatcher:
         self._loaded = _load(registry, loaded.settings, before.given_client, before.environment)
         self.notices = loaded.notices
 
+    def close(self) -> None:
+        """Closes the connections that were kept open; the dispatcher can still be used."""
+        close = getattr(self._loaded.client, "close", None)
+        if close is not None:
+            close()
+
+    async def aclose(self) -> None:
+        """The same for those of the running event loop."""
+        close = getattr(self._loaded.client, "aclose", None)
+        if close is not None:
+            await close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.aclose()
+
     def route(
         self,
         task: str,
@@ -210,6 +237,14 @@ def _plan(loaded: _Loaded, task: str | Plan, options: RunOptions) -> Plan:
     decision = options.get("decision") or loaded.router.route(
         task, agent=options.get("agent"), only=options.get("only"), exclude=options.get("exclude")
     )
+    _logger.info(
+        "%s %s: %s, confidence %.3f, %s",
+        decision.outcome,
+        decision.agent.name if decision.agent else "nobody",
+        decision.how,
+        decision.confidence,
+        decision.reason,
+    )
     if decision.agent is None:
         return Plan(decision=decision)
     if not decision.task.strip() and not options.get("attachments"):
@@ -230,9 +265,29 @@ def _plan(loaded: _Loaded, task: str | Plan, options: RunOptions) -> Plan:
 
 
 def _read(sources: Mapping[str, Any]) -> tuple[LoadedSettings, Registry]:
+    """Config and agents, with a notice for each name in config that is no agent's."""
     loaded = load_settings(**sources)
     registry = Registry.from_settings(loaded.settings, folder=sources["folder"], environment=sources["environment"])
-    return loaded, registry
+    for found in registry.diagnostics:
+        _logger.info("%s: %s: %s", found.location(), found.severity, found.message)
+    settings, notices = loaded.settings, list(loaded.notices)
+    for name in settings.disabled:
+        if (reason := _why_unknown(name, registry)) is not None:
+            notices.append(f"{loaded.origins.get('disabled', 'disabled')}: disabled: {reason}")
+    fallback = settings.routing.fallback
+    if fallback is not None and (reason := _why_unknown(fallback, registry)) is not None:
+        # A fallback that holds for all projects must not stop one that has other agents.
+        notices.append(f"{loaded.origins.get('routing.fallback', 'routing.fallback')}: routing.fallback: {reason}")
+        settings = replace(settings, routing=replace(settings.routing, fallback=None))
+    return replace(loaded, settings=settings, notices=tuple(notices)), registry
+
+
+def _why_unknown(name: str, registry: Registry) -> str | None:
+    try:
+        registry.find(name)
+    except UnknownAgentError as problem:
+        return f"{problem.message}; {problem.hint}"
+    return None
 
 
 def _load(registry: Registry, settings: Settings, client: LLMClient | None, environment: Mapping[str, str]) -> _Loaded:
@@ -255,7 +310,7 @@ def _client_for(settings: Settings, environment: Mapping[str, str]) -> LLMClient
     if settings.llm.offline == "error":
         raise OfflineError(
             "there is no credential for the model's service, and llm.offline is set to error",
-            hint="set ANTHROPIC_API_KEY to your key",
+            hint=f"set {settings.llm.api_key_env or 'ANTHROPIC_API_KEY'} to your key",
         )
     return OfflineClient()
 
@@ -279,6 +334,14 @@ def _event(loaded: _Loaded, plan: Plan, event: TextDelta | Completion) -> Event:
 
 
 def _reply(loaded: _Loaded, plan: Plan, completion: Completion) -> Reply:
+    _logger.info(
+        "%s stopped: %s, %d tokens in, %d out, request %s",
+        completion.model,
+        completion.stop_reason,
+        completion.usage.prompt_tokens,
+        completion.usage.output_tokens,
+        completion.request_id,
+    )
     return Reply(
         plan=plan,
         text=completion.text,

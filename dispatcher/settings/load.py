@@ -28,6 +28,7 @@ _PREFIX = "DISPATCH_"
 _CONFIG_VARIABLE = "DISPATCH_CONFIG"
 _SECTIONS: tuple[KeyPath, ...] = ((), ("routing",), ("llm",), ("variables",), ("llm", "aliases"), ("llm", "prices"))
 _LISTS: tuple[KeyPath, ...] = (("agents",), ("disabled",))  # one entry may stand without brackets
+_PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",))
 _NOT_FROM_A_PROJECT: tuple[KeyPath, ...] = (("llm", "base_url"), ("llm", "api_key_env"))
 
 
@@ -111,6 +112,12 @@ def settings_schema() -> dict[str, Any]:
 
     schema = TypeAdapter(Settings).json_schema()
     definitions = schema.pop("$defs", {})
+    schema["type"] = ["object", "null"]  # a section that holds nothing counts as not given
+    for name, setting in schema["properties"].items():
+        if "$ref" in setting:
+            setting["anyOf"] = [{"$ref": setting.pop("$ref")}, {"type": "null"}]
+        elif setting.get("type") in ("object", "array"):
+            setting["type"] = [setting["type"], "null", *(["string"] if (name,) in _LISTS else [])]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "config.yaml of agent-dispatcher",
@@ -139,6 +146,9 @@ def _file_layer(file: ConfigFile | None, *, is_trusted: bool) -> tuple[_Layer | 
     if file is None:
         return None, ()
     values, notices = dict(_leaves((), file.values)), []
+    for keys in _PATHS:
+        if keys in values:
+            values[keys] = _beside(file.path, values[keys])
     for keys in _NOT_FROM_A_PROJECT:
         if not is_trusted and keys in values:
             del values[keys]
@@ -147,6 +157,16 @@ def _file_layer(file: ConfigFile | None, *, is_trusted: bool) -> tuple[_Layer | 
                 f"where your key is sent; set it in your own config, in {variable_name(keys)}, or with --config"
             )
     return _Layer(name=str(file.path), values=values, file=file), tuple(notices)
+
+
+def _beside(file: Path, value: Any) -> Any:
+    """Paths that stand in a config file, which mean what lies beside it; what is no path is for validation to tell."""
+    folder = file.absolute().parent
+
+    def absolute(path: Any) -> Any:
+        return str(folder / Path(path).expanduser()) if isinstance(path, str) and path else path
+
+    return [absolute(path) for path in value] if isinstance(value, list) else absolute(value)
 
 
 def _environment_layer(environment: Mapping[str, str]) -> _Layer:

@@ -45,7 +45,7 @@ class Rule:
     veto: str | None = None
     """The target that is then left out."""
     by: Annotated[float, Gt(0), Le(1)] = 0.2
-    """How much a boost adds to the score (scores lie between 0 and 1)."""
+    """How much a boost adds to the score (without boosts, scores lie between 0 and 1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dispatcher.evaluation.tuning.problems import Problem
 from dispatcher.routing.index import FEATURES
 
-__all__ = ["FeatureWeights", "fit_weights", "log_likelihood", "uniform_weights"]
+__all__ = ["FeatureWeights", "fit_weights", "uniform_weights"]
 
 _PENALTY = 5.0
 _LEAST_EXCLUSION = 0.25
@@ -81,15 +81,6 @@ def fit_weights(problems: Sequence[Problem], start: FeatureWeights) -> FeatureWe
 
     found = minimize(loss, first, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _MOST_ITERATIONS}).x
     return FeatureWeights(found[:_COUNT], found[_COUNT:])
-
-
-def log_likelihood(problem: Problem, weights: FeatureWeights) -> float:
-    """The mean logarithm of the probability of the right agent."""
-    in_scope = problem.in_scope()
-    if not len(in_scope.expected):
-        return 0.0
-    value, _ = _likelihood(in_scope.relative, in_scope.expected, weights.at(problem.gate))
-    return value / len(in_scope.expected)
 
 
 def _likelihood(

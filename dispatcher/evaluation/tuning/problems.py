@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,12 +40,14 @@ class TuningSet:
 class Problem:
     """A set in numbers.
 
-    `raw` has the shape (tasks, agents, features) and `lengths` (tasks, features), as the index gives them; `expected`
-    is the row of the right agent, or -1 where none fits; `gate` says how far the registry is known by examples;
-    `word_counts` is the number of words that carry meaning in each task.
+    `agents` are the names of the agents, in the order of the rows. `raw` has the shape (tasks, agents, features) and
+    `lengths` (tasks, features), as the index gives them; `expected` is the row of the right agent, or -1 where none
+    fits; `gate` says how far the registry is known by examples; `word_counts` is the number of words that carry meaning
+    in each task.
     """
 
     name: str
+    agents: tuple[str, ...]
     raw: NDArray[np.float32]
     lengths: NDArray[np.float32]
     expected: NDArray[np.int64]
@@ -79,11 +81,18 @@ class Problem:
         rows = np.full(self.raw.shape[1], -1)
         rows[left] = np.arange(len(left))
         expected = np.where(self.expected >= 0, rows[self.expected], -1)
-        return dataclasses.replace(self, raw=self.raw[:, left], expected=expected)
+        names = tuple(self.agents[row] for row in left)
+        return dataclasses.replace(self, agents=names, raw=self.raw[:, left], expected=expected)
 
-    def of_agents(self, agents: NDArray[np.int64], *, inside: bool) -> Problem:
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the agents that have a task."""
+        return tuple(self.agents[row] for row in np.unique(self.expected[self.expected >= 0]))
+
+    def of_agents(self, names: Collection[str], *, inside: bool) -> Problem:
         """The tasks whose agent is one of those, or is not; tasks that fit nobody go with the latter."""
-        return self._kept(np.isin(self.expected, agents) == inside)
+        rows = [row for row, name in enumerate(self.agents) if name in names]
+        return self._kept(np.isin(self.expected, rows) == inside)
 
     def _kept(self, keep: NDArray[np.bool_]) -> Problem:
         return dataclasses.replace(
@@ -103,12 +112,17 @@ def parse_set(text: str) -> TuningSet:
     agents, equals, tasks = text.partition("=")
     name, colon, rest = agents.partition(":")
     named = bool(colon) and "/" not in name and "\\" not in name and len(name) > 1
-    path, _, enriched = (rest if named else agents).partition("+")
+    path = rest if named else agents
+    before, plus, enriched = path.rpartition("+")
+    if plus and enriched.endswith(".jsonl"):
+        path = before
+    else:  # a plus sign of the path itself
+        enriched = ""
     if not equals or not path or not tasks:
         raise UsageError(
             f'--set "{text}" is not of the form AGENTS=TASKS', hint="for example --set agents=eval/tasks/tune.jsonl"
         )
-    parts = [part for part in Path(path).absolute().parts if part not in _GENERIC_NAMES]
+    parts = ["agents", *(part for part in Path(path).absolute().parts[1:] if part not in _GENERIC_NAMES)]
     return TuningSet(
         name=name if named else parts[-1],
         agents=Path(path),
@@ -118,7 +132,9 @@ def parse_set(text: str) -> TuningSet:
 
 
 def load_problem(tuning_set: TuningSet, *, progress: Callable[[int], None] | None = None) -> Problem:
-    """Reads a set and lets the index score it. Raises UsageError for labels that no agent has."""
+    """Reads a set and lets the index score it. Raises UsageError for labels that no agent has, and missing files."""
+    if tuning_set.enriched is not None and not tuning_set.enriched.is_file():
+        raise UsageError(f"{tuning_set.enriched}: there is no such file", hint="check what stands after + in --set")
     registry = Registry.from_paths(tuning_set.agents, enriched=tuning_set.enriched)
     agents = registry.routable
     tasks = read_tasks(tuning_set.tasks)
@@ -128,15 +144,15 @@ def load_problem(tuning_set: TuningSet, *, progress: Callable[[int], None] | Non
     raw = np.zeros((len(tasks), len(agents), len(FEATURES)), np.float32)
     lengths = np.zeros((len(tasks), len(FEATURES)), np.float32)
     word_counts = np.zeros(len(tasks), np.int64)
-    for number, task in enumerate(tasks):
-        words = analyze(task.task)
-        scores = index.score(words)
+    analyzed = [analyze(task.task) for task in tasks]
+    for number, (words, scores) in enumerate(zip(analyzed, index.score_many(analyzed), strict=True)):
         raw[number], lengths[number] = scores.raw, scores.lengths
         word_counts[number] = len(content_stems(words))
         if progress is not None:
             progress(number + 1)
     return Problem(
         name=tuning_set.name,
+        agents=tuple(rows),
         raw=raw,
         lengths=lengths,
         expected=np.array([-1 if task.agent is None else rows[task.agent] for task in tasks], np.int64),

@@ -14,20 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dispatcher.errors import UsageError
 from dispatcher.evaluation.tuning.calibrating import Observations, calibrate, observe, thresholds_for
-from dispatcher.evaluation.tuning.fitting import FeatureWeights, fit_weights, log_likelihood, uniform_weights
+from dispatcher.evaluation.tuning.fitting import FeatureWeights, fit_weights, uniform_weights
 from dispatcher.evaluation.tuning.problems import Problem
 from dispatcher.routing.index import FEATURES
 from dispatcher.routing.weights import Weights
 from dispatcher.version import __version__
 
-__all__ = ["FEW_TASKS", "Fold", "Tuned", "tune"]
+__all__ = ["FEW_TASKS", "Fold", "Tuned", "seen_by", "tune"]
 
 FEW_TASKS = 200
 """Fewer tasks than this change the weights little: the penalty that holds them outweighs what they say."""
 
 _AGENT_FOLDS = 5
 _SEED = 20
+_EVEN = 1e-4  # the figures in a weights file are rounded so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +41,8 @@ class Fold:
     tasks: int
     top1: float
     top3: float
-    likelihood: float
     before_top1: float
-    before_likelihood: float
+    before_top3: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +53,11 @@ class Tuned:
     folds: tuple[Fold, ...]
 
     @property
-    def is_better(self) -> bool:
-        """Whether the held-out tasks are likelier than with the weights before; every fold counts by its tasks."""
-        gain = sum(fold.tasks * (fold.likelihood - fold.before_likelihood) for fold in self.folds)
-        return gain > 0
+    def is_worse(self) -> bool:
+        """Whether fewer held-out tasks are right than with the weights before: by top1, and by top3 if that is even."""
+        top1 = sum(fold.tasks * (fold.top1 - fold.before_top1) for fold in self.folds) / max(1, self.task_count)
+        top3 = sum(fold.tasks * (fold.top3 - fold.before_top3) for fold in self.folds) / max(1, self.task_count)
+        return top1 < -_EVEN or (top1 <= _EVEN and top3 < -_EVEN)
 
     @property
     def task_count(self) -> int:
@@ -66,31 +68,46 @@ def tune(
     problems: Sequence[Problem],
     *,
     before: Weights,
+    replaced: Weights | None = None,
     from_scratch: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Tuned:
-    """Fits weights and calibration.
+    """Fits weights and calibration. Raises UsageError where leaving something out leaves no task with an agent.
 
     Parameters
     ----------
     problems: the sets; those of one name are left out together.
     before: the weights to improve on, and to stay near to, unless `from_scratch`.
+    replaced: the weights to compare with, if not those before.
     progress: called with what is being done.
     """
     start = uniform_weights() if from_scratch else _feature_weights(before)
+    start_name = "nothing" if from_scratch else f"weights {before.fingerprint}"
     said = progress or (lambda text: None)
     folds: list[Fold] = []
     unseen: list[Observations] = []
     for name, kept, left_out in _splits(problems):
+        if not any(problem.labels for problem in kept):
+            raise UsageError(
+                f"without {name} there is no task with an agent",
+                hint="tuning takes tasks of two agents, or of two sets, at least",
+            )
         said(f"without {name}")
         fitted = fit_weights(kept, start)
-        weights = _weights(fitted, Observations.joined([observe(problem, fitted) for problem in kept]), {})
-        folds.append(_fold(name, weights, fitted, left_out, before))
+        observed = Observations.joined([observe(problem, fitted) for problem in kept])
+        weights = _weights(fitted, observed, _provenance(kept, start_name) | {"left_out": name})
+        folds.append(_fold(name, weights, fitted, left_out, replaced or before))
         unseen.extend(observe(problem, fitted) for problem in left_out)
     said("on everything")
     fitted = fit_weights(problems, start)
-    provenance = _provenance(problems, folds, from_scratch=from_scratch)
+    provenance = _provenance(problems, start_name) | {"held_out": [_held_out(fold) for fold in folds]}
     return Tuned(weights=_weights(fitted, Observations.joined(unseen), provenance), folds=tuple(folds))
+
+
+def seen_by(weights: Weights, problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """The problems that weights were fitted on."""
+    seen = {known.get("digest") for known in weights.provenance.get("sets", ())}
+    return tuple(problem for problem in problems if problem.digest in seen)
 
 
 def _splits(problems: Sequence[Problem]) -> Iterator[tuple[str, list[Problem], list[Problem]]]:
@@ -101,9 +118,10 @@ def _splits(problems: Sequence[Problem]) -> Iterator[tuple[str, list[Problem], l
             kept = [problem for problem in problems if problem.name != name]
             yield name, kept, [problem for problem in problems if problem.name == name]
         return
-    labelled = np.unique(np.concatenate([problem.expected for problem in problems]))
-    shuffled = np.random.default_rng(_SEED).permutation(labelled[labelled >= 0])
-    for number, agents in enumerate(np.array_split(shuffled, min(_AGENT_FOLDS, max(2, len(shuffled)))), start=1):
+    labels = sorted({name for problem in problems for name in problem.labels})
+    shuffled = np.random.default_rng(_SEED).permutation(labels)
+    for number, part in enumerate(np.array_split(shuffled, min(_AGENT_FOLDS, max(2, len(shuffled)))), start=1):
+        agents = frozenset(part.tolist())
         kept = [problem.of_agents(agents, inside=False) for problem in problems]
         left_out = [problem.of_agents(agents, inside=True) for problem in problems]
         yield f"{names[0]}, part {number} of the agents", kept, left_out
@@ -126,7 +144,7 @@ def _weights(fitted: FeatureWeights, observed: Observations, provenance: Mapping
 
 
 def _fold(name: str, weights: Weights, fitted: FeatureWeights, left_out: Sequence[Problem], before: Weights) -> Fold:
-    old = _feature_weights(before)
+    old, recorded = _feature_weights(before), _recorded(name, left_out, before)
     counts = [len(problem.in_scope().expected) for problem in left_out]
     total = max(1, sum(counts))
 
@@ -139,10 +157,17 @@ def _fold(name: str, weights: Weights, fitted: FeatureWeights, left_out: Sequenc
         tasks=sum(counts),
         top1=mean([_top(problem, fitted, 1) for problem in left_out]),
         top3=mean([_top(problem, fitted, 3) for problem in left_out]),
-        likelihood=mean([log_likelihood(problem, fitted) for problem in left_out]),
-        before_top1=mean([_top(problem, old, 1) for problem in left_out]),
-        before_likelihood=mean([log_likelihood(problem, old) for problem in left_out]),
+        before_top1=recorded.get("top1", mean([_top(problem, old, 1) for problem in left_out])),
+        before_top3=recorded.get("top3", mean([_top(problem, old, 3) for problem in left_out])),
     )
+
+
+def _recorded(name: str, left_out: Sequence[Problem], before: Weights) -> Mapping[str, float]:
+    """The figures that weights have by themselves for what is left out, if they were fitted on it: from when it was
+    left out there too, as to measure them on what they have seen would flatter them."""
+    if len(seen_by(before, left_out)) < len(left_out):
+        return {}
+    return next((known for known in before.provenance.get("held_out", ()) if known.get("left_out") == name), {})
 
 
 def _top(problem: Problem, weights: FeatureWeights, count: int) -> float:
@@ -162,7 +187,11 @@ def _feature_weights(weights: Weights) -> FeatureWeights:
     )
 
 
-def _provenance(problems: Sequence[Problem], folds: Sequence[Fold], *, from_scratch: bool) -> dict[str, Any]:
+def _held_out(fold: Fold) -> dict[str, Any]:
+    return {"left_out": fold.name, "tasks": fold.tasks, "top1": round(fold.top1, 4), "top3": round(fold.top3, 4)}
+
+
+def _provenance(problems: Sequence[Problem], start_name: str) -> dict[str, Any]:
     import scipy
     import sklearn
 
@@ -174,7 +203,7 @@ def _provenance(problems: Sequence[Problem], folds: Sequence[Fold], *, from_scra
             "scipy": scipy.__version__,
             "scikit-learn": sklearn.__version__,
         },
-        "started_from": "nothing" if from_scratch else "the weights before",
+        "started_from": start_name,
         "sets": [
             {
                 "name": problem.name,
@@ -183,9 +212,5 @@ def _provenance(problems: Sequence[Problem], folds: Sequence[Fold], *, from_scra
                 "digest": problem.digest,
             }
             for problem in problems
-        ],
-        "held_out": [
-            {"left_out": fold.name, "tasks": fold.tasks, "top1": round(fold.top1, 4), "top3": round(fold.top3, 4)}
-            for fold in folds
         ],
     }
