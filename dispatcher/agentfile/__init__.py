@@ -5,6 +5,7 @@ sections        the body as headings, bullets and paragraphs
 examples, triggers, abilities, placeholders, tool_policy
                 the extractors, each run over every file
 recognition     what is an agent, and its name where the file gives none
+fields          the front matter by field
 builder         all of it together
 reader          the way in
 """

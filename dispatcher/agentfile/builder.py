@@ -21,8 +21,8 @@ from dispatcher.agentfile.examples import (
     examples_from_value,
     without_examples,
 )
-from dispatcher.agentfile.finding import Finding, note, warning
-from dispatcher.agentfile.keys import SPELLINGS, intended_key, known_spellings, pick
+from dispatcher.agentfile.fields import Fields, flatten
+from dispatcher.agentfile.finding import Finding, warning
 from dispatcher.agentfile.lines import LineIndex
 from dispatcher.agentfile.placeholders import find_placeholders
 from dispatcher.agentfile.recognition import name_from_heading, name_from_path
@@ -51,7 +51,7 @@ def build_agent(
     envelope: Envelope, document: Document, *, source: Source, digest: str, default_name: str | None = None
 ) -> tuple[Agent, tuple[Finding, ...]]:
     """The agent of a file that was recognised as one, and the findings about its fields."""
-    fields = _Fields(envelope.front_matter or FrontMatter(values={}, lines={}))
+    fields = Fields(envelope.front_matter or FrontMatter(values={}, lines={}))
     raw_description, description_line = fields.text("description")
     described_triggers, described_exclusions = triggers_from_text(
         without_examples(raw_description), line=description_line
@@ -119,91 +119,7 @@ def build_agent(
     return agent, fields.findings()
 
 
-class _Fields:
-    """The front matter by field, and the findings about it."""
-
-    def __init__(self, front_matter: FrontMatter) -> None:
-        self._front_matter = front_matter
-        self._findings: list[Finding] = []
-        self.values: dict[str, Any] = dict(front_matter.values)
-        self.lines: Mapping[str, int] = front_matter.lines
-        self._mend_misspelt_keys()
-        self._report_temperature()
-
-    def report(self, *findings: Finding) -> None:
-        self._findings.extend(findings)
-
-    def findings(self) -> tuple[Finding, ...]:
-        return tuple(self._findings)
-
-    def pick(self, field: str) -> list[tuple[str, Any]]:
-        return pick(self.values, field)
-
-    def line(self, field: str) -> int | None:
-        return next((self.lines[key] for key, _ in self.pick(field) if key in self.lines), None)
-
-    def text(self, field: str) -> tuple[str, int | None]:
-        """A field that is one text, as it is written, with its line; empty where the file has none."""
-        for key, value in self.pick(field):
-            if value is None or value == "":
-                continue
-            line = self.lines.get(key)
-            if isinstance(value, str):
-                return value.strip(), line
-            if isinstance(value, (list, dict)):
-                return " ".join(_flatten(value)), line
-            return self._front_matter.raw.get(key, str(value)), line
-        return "", None
-
-    def each(self, field: str, extract: Any) -> tuple[Any, ...]:
-        """What an extractor finds in each key of a field."""
-        return tuple(found for key, value in self.pick(field) for found in extract(value, self.lines.get(key)))
-
-    def metadata(self) -> dict[str, Any]:
-        """The keys that no field of the agent holds, and those whose values are richer than the field made of them."""
-        known = set(known_spellings()) - {spelling.lower() for spelling in SPELLINGS["temperature"]}
-        kept = {
-            key: value
-            for key, value in self._front_matter.values.items()
-            if key.lower() not in known or _has_mapping(value)
-        }
-        if self._front_matter.overridden:
-            kept["duplicate_keys"] = {key: list(values) for key, values in self._front_matter.overridden.items()}
-        return kept
-
-    def _mend_misspelt_keys(self) -> None:
-        known = set(known_spellings())
-        for key, value in self._front_matter.values.items():
-            meant = intended_key(key) if key.lower() not in known else None
-            if meant is None or key.lower() in _NOT_MISSPELT:
-                continue
-            # Beside the right key, or another slip of it, both count: a list of both is read like one.
-            self.values[meant] = [*_as_list(self.values[meant]), *_as_list(value)] if meant in self.values else value
-            self.report(
-                warning(
-                    "misspelt-key",
-                    f'the key "{key}" is no key of an agent file; it was read as "{meant}"',
-                    line=self.lines.get(key),
-                    hint=f'write "{meant}"',
-                )
-            )
-
-    def _report_temperature(self) -> None:
-        for key, _ in self.pick("temperature"):
-            self.report(
-                note(
-                    "no-longer-accepted",
-                    f'"{key}" is no longer accepted by current models and is not sent',
-                    line=self.lines.get(key),
-                    hint=f'remove "{key}"',
-                )
-            )
-
-
-_NOT_MISSPELT = frozenset({"disabled", "model", "mode", "skills", "tooling"})
-
-
-def _name(fields: _Fields, document: Document, source: Source, default: str | None) -> str:
+def _name(fields: Fields, document: Document, source: Source, default: str | None) -> str:
     written = " ".join(fields.text("name")[0].split())
     if written:
         return written
@@ -214,7 +130,7 @@ def _name(fields: _Fields, document: Document, source: Source, default: str | No
     return name_from_heading(document) or name_from_path(source.path)
 
 
-def _description(fields: _Fields, raw: str, document: Document) -> tuple[str, int | None]:
+def _description(fields: Fields, raw: str, document: Document) -> tuple[str, int | None]:
     """The description for people: without example blocks and the words that announce them."""
     text = without_examples(raw)
     announcement = _ANNOUNCEMENT.search(text, max(0, len(text) - _LONGEST_ANNOUNCEMENT))
@@ -256,7 +172,7 @@ def _first_sentences(text: str) -> str:
     return held
 
 
-def _examples(fields: _Fields, envelope: Envelope, document: Document, description: str) -> tuple[Example, ...]:
+def _examples(fields: Fields, envelope: Envelope, document: Document, description: str) -> tuple[Example, ...]:
     """All example blocks; those of the front matter get the lines at which their tags stand in the file."""
     index = LineIndex(envelope.header, first_line=envelope.header_line)
     tags = [index.line_of(found.start()) for found in re.finditer(r"(?i)<example>", envelope.header)]
@@ -270,31 +186,31 @@ def _examples(fields: _Fields, envelope: Envelope, document: Document, descripti
     )
 
 
-def _models(fields: _Fields) -> tuple[str, ...]:
+def _models(fields: Fields) -> tuple[str, ...]:
     """The model names that the file prefers, as written: from a name, a list, or alternatives on one line."""
     names = [
         part.strip().strip("\"'")
         for _, value in fields.pick("model")
-        for text in _flatten(value)
+        for text in flatten(value)
         for part in re.split(r"[|,]", text)
     ]
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def _tools(fields: _Fields) -> ToolPolicy:
+def _tools(fields: Fields) -> ToolPolicy:
     policy, findings = read_tool_policy(fields.pick("tools"), fields.pick("disallowed_tools"), fields.lines)
     fields.report(*findings)
     return policy
 
 
-def _is_enabled(fields: _Fields) -> bool:
+def _is_enabled(fields: Fields) -> bool:
     switched_off = [value for key, value in fields.values.items() if key.lower() in ("disable", "disabled")]
     if any(_is_on(value) for value in switched_off):
         return False
     return all(_is_on(value) for _, value in fields.pick("enabled"))
 
 
-def _is_hidden_from_routing(fields: _Fields) -> bool:
+def _is_hidden_from_routing(fields: Fields) -> bool:
     if any(_is_on(value) for _, value in fields.pick("disable_model_invocation")):
         return True
     return any(key.lower() == "infer" and not _is_on(value) for key, value in fields.values.items())
@@ -304,7 +220,7 @@ def _is_on(value: Any) -> bool:
     return value is not None and str(value).strip().lower() not in _OFF
 
 
-def _max_turns(fields: _Fields) -> int | None:
+def _max_turns(fields: Fields) -> int | None:
     for key, value in fields.pick("max_turns"):
         text = str(value).strip()
         if _TURNS.fullmatch(text) and int(text) > 0:
@@ -320,7 +236,7 @@ def _max_turns(fields: _Fields) -> int | None:
     return None
 
 
-def _mcp_servers(fields: _Fields) -> dict[str, Any]:
+def _mcp_servers(fields: Fields) -> dict[str, Any]:
     servers: dict[str, Any] = {}
     for _, value in fields.pick("mcp_servers"):
         for entry in value if isinstance(value, list) else [value]:
@@ -331,26 +247,6 @@ def _mcp_servers(fields: _Fields) -> dict[str, Any]:
     return servers
 
 
-def _listed(fields: _Fields, field: str) -> tuple[str, ...]:
-    texts = [text for _, value in fields.pick(field) for text in _flatten(value)]
+def _listed(fields: Fields, field: str) -> tuple[str, ...]:
+    texts = [text for _, value in fields.pick(field) for text in flatten(value)]
     return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
-
-
-def _flatten(value: Any) -> list[str]:
-    """The texts in a value, at any depth."""
-    if isinstance(value, Mapping):
-        return [text for part in value.values() for text in _flatten(part)]
-    if isinstance(value, list):
-        return [text for part in value for text in _flatten(part)]
-    return [] if value is None else [str(value)]
-
-
-def _as_list(value: Any) -> list[Any]:
-    """A value that may be one text with commas, a list or a mapping, as a list."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",")]
-    return list(value) if isinstance(value, list) else [value]
-
-
-def _has_mapping(value: Any) -> bool:
-    return isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(part, Mapping) for part in value))

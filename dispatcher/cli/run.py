@@ -104,6 +104,7 @@ def _carry_out(
 
 def _print_stream(dispatcher: Dispatcher, plan: Plan, console: Console) -> Reply:
     """Prints the answer as it comes; what came stays also where it breaks off."""
+    from dispatcher.errors import LLMError
     from dispatcher.llm import TextDelta
     from dispatcher.runtime import Stopped
 
@@ -121,7 +122,8 @@ def _print_stream(dispatcher: Dispatcher, plan: Plan, console: Console) -> Reply
     finally:
         if last and not last.endswith("\n"):
             console.result("")
-    assert reply is not None, "a stream ends with the reply"  # noqa: S101
+    if reply is None:
+        raise LLMError("the client's stream ended without a completion", hint="this is a fault of the client")
     return reply
 
 

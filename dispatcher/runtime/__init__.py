@@ -1,6 +1,7 @@
 """One run: a decision, a prompt, a request, an answer. The Dispatcher facade is the way in.
 
 attachments   files given with a task
+loading       what a dispatcher works with, read and put together
 prompt        an agent and a task → what is sent
 reply         what comes out: events and the reply
 dispatcher    all of it together

@@ -5,34 +5,28 @@ Planning and finishing a run are the same for all; the four ways to run only dif
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
 from dispatcher.agent import Agent
-from dispatcher.errors import AgentFileError, OfflineError, UnknownAgentError, UsageError
+from dispatcher.errors import UsageError
 from dispatcher.llm import (
-    STANDARD_BASE_URL,
-    AnthropicClient,
     Completion,
     LLMClient,
-    OfflineClient,
     TextDelta,
-    base_url_of,
     choose_model,
     cost_of,
-    has_credential,
 )
 from dispatcher.registry import Registry
 from dispatcher.routing import Decision, Router
 from dispatcher.runtime.attachments import Attachment
+from dispatcher.runtime.loading import Loaded, load, read
 from dispatcher.runtime.prompt import EFFORTS, build_request
 from dispatcher.runtime.reply import ABSTAINED, DecisionMade, Event, Plan, Reply, Stopped
-from dispatcher.settings import LoadedSettings, Settings, load_settings
+from dispatcher.settings import Settings
 
 __all__ = ["Dispatcher", "RunOptions"]
 
@@ -62,21 +56,6 @@ class RunOptions(TypedDict, total=False):
     """A decision already made, which is then carried out as it is."""
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    """What `reload` replaces in one step."""
-
-    settings: Settings
-    registry: Registry
-    router: Router
-    given_client: LLMClient | None
-    environment: Mapping[str, str]
-
-    @functools.cached_property
-    def client(self) -> LLMClient:
-        return _client_for(self.settings, self.environment) if self.given_client is None else self.given_client
-
-
 class Dispatcher:
     """Routes tasks to agents and runs them.
 
@@ -99,7 +78,7 @@ class Dispatcher:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         environment = os.environ if environment is None else environment
-        self._loaded = _load(registry, settings or Settings(), client, environment)
+        self._loaded = load(registry, settings or Settings(), client, environment)
         self._sources: dict[str, Any] | None = None
         self.notices: tuple[str, ...] = ()
 
@@ -118,7 +97,7 @@ class Dispatcher:
         The parameters are those of `load_settings`. Raises ConfigError and AgentFileError.
         """
         sources = {"folder": folder, "environment": environment, "flags": flags, "config": config}
-        loaded, registry = _read(sources)
+        loaded, registry = read(sources)
         dispatcher = cls(registry, settings=loaded.settings, client=client, environment=environment)
         dispatcher._sources = sources
         dispatcher.notices = loaded.notices
@@ -143,9 +122,9 @@ class Dispatcher:
         """
         if self._sources is None:
             raise UsageError("this dispatcher was made from a registry", hint="use Dispatcher.from_config() to reload")
-        loaded, registry = _read(self._sources)
+        loaded, registry = read(self._sources)
         before = self._loaded
-        self._loaded = _load(registry, loaded.settings, before.given_client, before.environment)
+        self._loaded = load(registry, loaded.settings, before.given_client, before.environment)
         self.notices = loaded.notices
 
     def close(self) -> None:
@@ -230,7 +209,7 @@ class Dispatcher:
             yield _event(loaded, plan, event)
 
 
-def _plan(loaded: _Loaded, task: str | Plan, options: RunOptions) -> Plan:
+def _plan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
     """A plan for a task; one already made stays as it is."""
     if isinstance(task, Plan):
         return task
@@ -264,57 +243,6 @@ def _plan(loaded: _Loaded, task: str | Plan, options: RunOptions) -> Plan:
     return Plan(decision=decision, model=model, request=request, notices=notices)
 
 
-def _read(sources: Mapping[str, Any]) -> tuple[LoadedSettings, Registry]:
-    """Config and agents, with a notice for each name in config that is no agent's."""
-    loaded = load_settings(**sources)
-    registry = Registry.from_settings(loaded.settings, folder=sources["folder"], environment=sources["environment"])
-    for found in registry.diagnostics:
-        _logger.info("%s: %s: %s", found.location(), found.severity, found.message)
-    settings, notices = loaded.settings, list(loaded.notices)
-    for name in settings.disabled:
-        if (reason := _why_unknown(name, registry)) is not None:
-            notices.append(f"{loaded.origins.get('disabled', 'disabled')}: disabled: {reason}")
-    fallback = settings.routing.fallback
-    if fallback is not None and (reason := _why_unknown(fallback, registry)) is not None:
-        # A fallback that holds for all projects must not stop one that has other agents.
-        notices.append(f"{loaded.origins.get('routing.fallback', 'routing.fallback')}: routing.fallback: {reason}")
-        settings = replace(settings, routing=replace(settings.routing, fallback=None))
-    return replace(loaded, settings=settings, notices=tuple(notices)), registry
-
-
-def _why_unknown(name: str, registry: Registry) -> str | None:
-    try:
-        registry.find(name)
-    except UnknownAgentError as problem:
-        return f"{problem.message}; {problem.hint}"
-    return None
-
-
-def _load(registry: Registry, settings: Settings, client: LLMClient | None, environment: Mapping[str, str]) -> _Loaded:
-    if not registry.agents:
-        where = ", ".join(str(scope.root) for scope in registry.scopes) or "nowhere"
-        faults = "".join(f"\n  {found.location()}: {found.message}" for found in registry.errors)
-        raise AgentFileError(
-            f"there is no agent to work with (looked in {where}){faults}",
-            hint=registry.errors[0].hint if registry.errors else "`dispatch agents check` says what was read",
-        )
-    router = Router(registry.agents, settings=settings.routing, rules=settings.rules, disabled=registry.disabled)
-    return _Loaded(settings, registry, router, client, environment)
-
-
-def _client_for(settings: Settings, environment: Mapping[str, str]) -> LLMClient:
-    """The client for a credential or for a service of the user's own; without either, one that sends nothing."""
-    is_standard = base_url_of(settings.llm, environment) == STANDARD_BASE_URL
-    if not is_standard or has_credential(settings.llm, environment):
-        return AnthropicClient(settings.llm, environment=environment)
-    if settings.llm.offline == "error":
-        raise OfflineError(
-            "there is no credential for the model's service, and llm.offline is set to error",
-            hint=f"set {settings.llm.api_key_env or 'ANTHROPIC_API_KEY'} to your key",
-        )
-    return OfflineClient()
-
-
 def _notices(agent: Agent) -> Iterator[str]:
     """What an agent's file asks for and does not get."""
     asked = [*(agent.tools.allowed or ()), *(f"MCP server {name}" for name in agent.mcp_servers)]
@@ -329,11 +257,11 @@ def _abstained(plan: Plan) -> Reply:
     return Reply(plan=plan, text="", stop_reason=ABSTAINED)
 
 
-def _event(loaded: _Loaded, plan: Plan, event: TextDelta | Completion) -> Event:
+def _event(loaded: Loaded, plan: Plan, event: TextDelta | Completion) -> Event:
     return event if isinstance(event, TextDelta) else Stopped(reply=_reply(loaded, plan, event))
 
 
-def _reply(loaded: _Loaded, plan: Plan, completion: Completion) -> Reply:
+def _reply(loaded: Loaded, plan: Plan, completion: Completion) -> Reply:
     _logger.info(
         "%s stopped: %s, %d tokens in, %d out, request %s",
         completion.model,
