@@ -36,7 +36,7 @@ def _unknown(name: str, agents: Sequence[Agent]) -> UnknownAgentError:
     from rapidfuzz import fuzz, process, utils
 
     names = [agent.name for agent in agents]
-    found = process.extract(name, names, scorer=fuzz.WRatio, processor=utils.default_process, limit=3, score_cutoff=60)
+    found = process.extract(name, names, scorer=fuzz.WRatio, processor=utils.default_process, limit=3, score_cutoff=70)
     suggestions = tuple(match for match, _, _ in found)
     listed = " or ".join(f'"{suggestion}"' for suggestion in suggestions)
     hint = f"did you mean {listed}?" if suggestions else "`dispatch agents list` shows the agents"

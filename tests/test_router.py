@@ -323,3 +323,12 @@ def test_the_same_result_for_agents_in_any_order(router: Router) -> None:
             first, second = router.route(task), other.route(task)
             assert first == second
             assert first.explanations == second.explanations
+
+
+def test_what_comes_with_a_task_is_looked_at_only_where_the_task_leaves_it_open(router: Router) -> None:
+    baking = "bake rye bread"
+    sewing = "coat " * 200
+    assert router.route(baking, material=sewing).agent == router.route(baking).agent
+    assert router.route(FOREIGN_TASK).agent is None
+    decision = router.route(FOREIGN_TASK, material=baking)
+    assert (decision.agent, decision.task) == (router.route(baking).agent, FOREIGN_TASK)

@@ -97,6 +97,7 @@ ENVIRONMENT = {
     "DISPATCH_VARIABLES": ("{PORT: 80}", {"PORT": "80"}),
     "DISPATCH_RULES": ("[{any: [a], force: b}]", (Rule(any=("a",), force="b"),)),
     "DISPATCH_ROUTING_MIN_CONFIDENCE": ("0.5", 0.5),
+    "DISPATCH_ROUTING_WEIGHTS": ("weights.json", "weights.json"),
     "DISPATCH_ROUTING_PRECISION": ("0.9", 0.9),
     "DISPATCH_ROUTING_OUT_OF_SCOPE_SHARE": ("0.3", 0.3),
     "DISPATCH_ROUTING_FALLBACK": ("assistant", "assistant"),

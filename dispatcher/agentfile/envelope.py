@@ -197,8 +197,19 @@ def _yaml_finding(problem: yaml.YAMLError, header: str, line: int) -> Finding:
         "broken-yaml",
         f"the front matter is not valid YAML ({reason}); it was read line by line",
         line=where,
-        hint=f'write "{key}: |" and indent the text under it, or put the value in quotes',
+        hint=_how_to_mend(f"{getattr(problem, 'context', '')} {reason}", key),
     )
+
+
+def _how_to_mend(said: str, key: str) -> str:
+    """What to do about a parser's complaint; nearly always it is a colon in plain text."""
+    if "flow" in said:
+        return f'close the bracket of "{key}"'
+    if "quoted scalar" in said:
+        return "close the quote"
+    if "\\t" in said or "tab" in said:
+        return "write spaces in place of the tab"
+    return f'write "{key}: |" and indent the text under it, or put the value in quotes'
 
 
 def _unsafe_finding(problem: UnsafeYamlError) -> Finding:

@@ -23,17 +23,21 @@ _PATIENCE_WITH_A_PERSON_SECONDS = 60.0
 _LARGEST_INPUT = 10_000_000
 
 
-def read_task(words: Sequence[str], console: Console, *, may_be_empty: bool = False) -> str:
-    """The whole task. Raises UsageError if there is none and there has to be one."""
+def read_task(words: Sequence[str], console: Console, *, may_be_empty: bool = False) -> tuple[str, str]:
+    """The task, and what comes with it: typed words and standard input, or standard input alone and nothing.
+
+    Raises UsageError if there is no task and there has to be one.
+    """
     typed = " ".join(word for word in words if word != "-").strip()
     if "-" in words or not (typed or may_be_empty):
         given = _read_all() if "-" in words or not sys.stdin.isatty() else ""
     else:
         given = _read_all() if _has_input(console) else ""
-    task = "\n\n".join(part for part in (typed, given.strip("\n")) if part.strip())
-    if not task and not may_be_empty:
-        raise UsageError("there is no task", hint='write what is to be done: dispatch "design a user API"')
-    return task
+    given = given.strip("\n") if given.strip() else ""
+    if not (typed or given or may_be_empty):
+        hint = 'write what is to be done: dispatch "design a user API"; `dispatch --help` shows everything'
+        raise UsageError("there is no task", hint=hint)
+    return (typed, given) if typed else (given, "")
 
 
 def _has_input(console: Console) -> bool:

@@ -34,9 +34,9 @@ def route(
     from dispatcher.llm import choose_model
 
     console = Console(quiet=quiet or as_json, verbose=verbose)
-    text = read_task(task or [], console)
+    text, material = read_task(task or [], console)
     dispatcher = load_dispatcher(console, agents=agents, config=config)
-    decision = dispatcher.route(text, agent=agent)
+    decision = dispatcher.route(text, agent=agent, material=material)
     if as_json:
         from dispatcher.cli.outputs import RouteOutput, route_output, to_json
 

@@ -63,7 +63,7 @@ def run(
 
     console = Console(quiet=quiet or as_json, verbose=verbose)
     attachments = [load_attachment(path) for path in file or ()]
-    text = read_task(task or [], console, may_be_empty=bool(attachments))
+    text, material = read_task(task or [], console, may_be_empty=bool(attachments))
     dispatcher = load_dispatcher(console, agents=agents, config=config, variables=var)
     run_options: RunOptions = {
         "agent": agent,
@@ -71,6 +71,7 @@ def run(
         "max_tokens": max_tokens,
         "allow_undefined": allow_undefined,
         "attachments": attachments,
+        "material": material,
     }
     plan = dispatcher.plan(text, **run_options)
     if as_json:

@@ -52,7 +52,8 @@ def load_router(
     show_registry_faults(registry, console)
     if not registry.routable:
         raise AgentFileError("there is no agent to route to", hint="`dispatch agents check` says what was read")
-    chosen = load_weights(weights) if weights is not None else shipped_weights()
+    named = weights or (Path(settings.routing.weights).expanduser() if settings.routing.weights else None)
+    chosen = load_weights(named) if named is not None else shipped_weights()
     router = Router(
         registry.agents,
         settings=replace(settings.routing, fallback=None),

@@ -42,7 +42,9 @@ def show_decision(decision: Decision, console: Console, *, in_full: bool = False
         _show_in_full(decision, console)
         return
     if decision.agent is not None:
-        passages = {(each.path, each.line): each for each in reversed(decision.evidence)}  # each with what gave most
+        passages = {
+            (each.path, each.line): each for each in reversed(decision.evidence) if each.contribution > 0
+        }  # each with what gave most
         for each in list(reversed(passages.values()))[:_BRIEF_EVIDENCE]:
             _show_evidence(each, console)
 
@@ -151,7 +153,7 @@ def show_registry_faults(registry: Registry, console: Console) -> None:
 def _show_offer(decision: Decision, console: Console) -> None:
     console.say(f"No agent was chosen: {decision.reason}.", style="bold")
     for number, candidate in enumerate(offered(decision), start=1):
-        text = f"{number}. {candidate.name} ({candidate.score:.2f}): {candidate.agent.description}"
+        text = f"{number}. {candidate.name} (score {candidate.score:.2f}): {candidate.agent.description}"
         console.say(one_line(text, console.width - 2), indent=2)
 
 

@@ -35,6 +35,7 @@ _WORD_OF_NAME = re.compile(r"[^\s,;:!?]+")
 _GOES_ON = re.compile(r"[\w/@-]|\.\w")  # what follows a mention that is part of a longer word
 _NEAR = 85  # percent of likeness from which on an unknown @word is taken for a slip
 _MOST_WORDS = 2_000  # a task's first words decide; a pasted log of megabytes adds time and no sense
+_MOST_MATERIAL = 4_000  # characters
 _MOST_WORDS_TO_LEAVE_OUT = 40
 
 
@@ -104,6 +105,7 @@ class Router:
         only: Collection[str] | None = None,
         exclude: Collection[str] | None = None,
         mentions: bool = True,
+        material: str = "",
     ) -> Decision:
         """Decides who takes a task.
 
@@ -114,6 +116,8 @@ class Router:
         only: names of the agents that may be chosen; all if not given.
         exclude: names of agents that may not be chosen.
         mentions: whether "@name" or "@slug" at the beginning names an agent.
+        material: text that comes with the task, such as a diff or a log. Its many words would drown those of the task,
+            so it is only looked at where the task by itself leaves nobody sure.
 
         Raises UnknownAgentError for a name that no agent has.
         """
@@ -127,7 +131,12 @@ class Router:
             if mentioned is not None:
                 reason = f'the task begins with "@{mentioned.name}"'
                 return self._settled(rest, mentioned, How.MENTION, reason, allowed)
-        return self._scored(task, analyze(task)[:_MOST_WORDS], allowed)
+        decision = self._scored(task, analyze(task)[:_MOST_WORDS], allowed)
+        if material.strip() and (decision.agent is None or decision.how is How.FALLBACK):
+            text = f"{task}\n{material[:_MOST_MATERIAL]}"
+            wider = dataclasses.replace(self._scored(text, analyze(text)[:_MOST_WORDS], allowed), task=task)
+            return wider if wider.how is How.SCORED and wider.agent is not None else decision
+        return decision
 
     def route_many(self, tasks: Sequence[str], *, most: int | None = None) -> Iterator[Decision]:
         """What `route` decides for each task without regard to mentions, sooner; with the best `most` candidates."""

@@ -52,6 +52,8 @@ class RunOptions(TypedDict, total=False):
     """Whether placeholders without a value are sent as they stand."""
     attachments: Sequence[Attachment]
     """Files that go with the task."""
+    material: str
+    """Text that goes with the task, such as a log: sent after it, and routed on only where the task leaves it open."""
     decision: Decision | None
     """A decision already made, which is then carried out as it is."""
 
@@ -158,9 +160,10 @@ class Dispatcher:
         agent: str | None = None,
         only: Collection[str] | None = None,
         exclude: Collection[str] | None = None,
+        material: str = "",
     ) -> Decision:
         """Decides who takes a task, without running it."""
-        return self._loaded.router.route(task, agent=agent, only=only, exclude=exclude)
+        return self._loaded.router.route(task, agent=agent, only=only, exclude=exclude, material=material)
 
     def plan(self, task: str, **options: Unpack[RunOptions]) -> Plan:
         """Decides who takes a task and what would be sent, without sending it."""
@@ -213,8 +216,13 @@ def _plan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
     """A plan for a task; one already made stays as it is."""
     if isinstance(task, Plan):
         return task
+    material = options.get("material", "")
     decision = options.get("decision") or loaded.router.route(
-        task, agent=options.get("agent"), only=options.get("only"), exclude=options.get("exclude")
+        task,
+        agent=options.get("agent"),
+        only=options.get("only"),
+        exclude=options.get("exclude"),
+        material=material,
     )
     _logger.info(
         "%s %s: %s, confidence %.3f, %s",
@@ -226,13 +234,14 @@ def _plan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
     )
     if decision.agent is None:
         return Plan(decision=decision)
-    if not decision.task.strip() and not options.get("attachments"):
+    text = "\n\n".join(part for part in (decision.task, material) if part.strip())
+    if not text and not options.get("attachments"):
         raise UsageError("there is no task for the agent", hint='write it after the name: "@name design a user API"')
     agent = decision.agent
     model = choose_model(flag=options.get("model"), agent_models=agent.models, settings=loaded.settings.llm)
     request = build_request(
         agent,
-        decision.task,
+        text,
         model=model.name,
         max_tokens=options.get("max_tokens") or loaded.settings.llm.max_tokens,
         variables={**loaded.settings.variables, **options.get("variables", {})},

@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from dispatcher.errors import AgentFileError, OfflineError, UnknownAgentError
@@ -19,6 +20,7 @@ from dispatcher.llm import (
 )
 from dispatcher.registry import Registry
 from dispatcher.routing import Router
+from dispatcher.routing.weights import load_weights
 from dispatcher.settings import LoadedSettings, Settings, load_settings
 
 __all__ = ["Loaded", "load", "read"]
@@ -75,7 +77,14 @@ def load(registry: Registry, settings: Settings, client: LLMClient | None, envir
             f"there is no agent to work with (looked in {where}){faults}",
             hint=registry.errors[0].hint if registry.errors else "`dispatch agents check` says what was read",
         )
-    router = Router(registry.agents, settings=settings.routing, rules=settings.rules, disabled=registry.disabled)
+    weights = settings.routing.weights
+    router = Router(
+        registry.agents,
+        settings=settings.routing,
+        rules=settings.rules,
+        disabled=registry.disabled,
+        weights=load_weights(Path(weights).expanduser()) if weights is not None else None,
+    )
     return Loaded(settings, registry, router, client, environment)
 
 

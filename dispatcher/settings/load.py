@@ -28,7 +28,7 @@ _PREFIX = "DISPATCH_"
 _CONFIG_VARIABLE = "DISPATCH_CONFIG"
 _SECTIONS: tuple[KeyPath, ...] = ((), ("routing",), ("llm",), ("variables",), ("llm", "aliases"), ("llm", "prices"))
 _LISTS: tuple[KeyPath, ...] = (("agents",), ("disabled",))  # one entry may stand without brackets
-_PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",))
+_PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("routing", "weights"))
 _NOT_FROM_A_PROJECT: tuple[KeyPath, ...] = (("llm", "base_url"), ("llm", "api_key_env"))
 
 

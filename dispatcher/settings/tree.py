@@ -56,6 +56,8 @@ class RoutingSettings:
 
     min_confidence: Share = 0.25
     """Below this confidence the router abstains."""
+    weights: str | None = None
+    """A weights file that `dispatch tune` wrote, in place of the one that comes along."""
     precision: Annotated[float, Gt(0), Le(1)] | None = None
     """The share of decisions that should be right; the threshold is then taken from the weights file instead."""
     out_of_scope_share: Annotated[float, Gt(0), Lt(1)] = 0.1
