@@ -213,3 +213,9 @@ def test_json_of_a_run_holds_the_answer_or_the_candidates(dispatch: Dispatch, mo
     assert abstained.code == 4
     assert abstained.json["decision"]["outcome"] == "abstained"
     assert len(abstained.json["decision"]["candidates"]) >= 2
+
+
+def test_precision_chooses_nobody_who_is_not_sure_enough(dispatch: Dispatch) -> None:
+    task = "sow the vegetable beds"
+    assert dispatch("route", task).code == 0
+    assert dispatch("route", "--precision", "1.0", task).code == 4

@@ -345,3 +345,25 @@ def test_without_a_runner_up_there_is_no_change(task: str) -> None:
 def test_evidence_of_agents_without_files_names_their_path() -> None:
     (evidence, *_) = Router(TEAM).route("sourdough starter").evidence
     assert evidence.path == Path("/shop/bread-baker.md")
+
+
+def test_what_an_agent_is_not_for_does_not_speak_for_it(registry_of: Callable[..., Registry]) -> None:
+    kitchen = """---
+name: kitchen
+description: Cooks soup. Not for invoices or refunds, use desk instead.
+---
+You cook.
+
+## Not for
+- Not for invoices, refunds
+  and billing: use desk instead.
+"""
+    desk = "---\nname: desk\ndescription: Answers letters on money.\n---\nYou answer. Refunds are paid weekly.\n"
+    files = {"kitchen.md": kitchen, "desk.md": desk}
+    decision = Router(registry_of(files).agents).route("billing refunds for invoices")
+    assert [candidate.name for candidate in decision.candidates] == ["desk", "kitchen"]
+    explanation = decision.explain(decision.candidates[1].agent)
+    assert explanation is not None
+    met = {word for each in explanation.evidence if each.contribution > 0 for word in each.words}
+    assert met.isdisjoint({"billing", "refunds", "invoices"})
+    assert dict(explanation.by_field)["exclusion"] < 0

@@ -83,7 +83,9 @@ def test_a_forced_agent_is_certain_and_the_rule_is_named() -> None:
     rules = [Rule(regex="never", veto="tailor"), Rule(any=("bread",), all=("rye",), none=("gate",), force="welder")]
     decision = Router(TEAM, rules=rules).route("bake rye bread")
     assert (decision.outcome, decision.how, decision.confidence) == (Outcome.ROUTED, How.RULE, 1.0)
-    assert ranking(decision) == ["welder"]
+    assert ranking(decision)[:2] == ["welder", "bread-baker"]
+    assert len(ranking(decision)) == len(Router(TEAM).routable)
+    assert decision.rules == (decision.reason,)
     assert decision.reason == "rule 2 (any of bread; all of rye; none of gate)"
 
 
@@ -97,7 +99,7 @@ def test_the_first_rule_that_forces_decides() -> None:
 def test_a_forced_agent_that_may_not_be_chosen_is_passed_over() -> None:
     rules = [Rule(any=("rye",), force="tailor"), Rule(any=("rye",), force="welder")]
     router = Router(TEAM, rules=rules)
-    assert ranking(router.route("bake rye bread", exclude=["tailor"])) == ["welder"]
+    assert ranking(router.route("bake rye bread", exclude=["tailor"]))[0] == "welder"
     assert router.route("bake rye bread", only=["joiner", "bread-baker"]).how is How.SCORED
 
 
@@ -219,3 +221,10 @@ def test_rules_are_checked_before_any_task_is_routed() -> None:
     Router(TEAM, rules=[fine])
     with pytest.raises(ConfigError, match="rule 2"):
         Router(TEAM, rules=[fine, broken])
+
+
+def test_a_vetoed_agent_is_not_forced() -> None:
+    rules = [Rule(any=("rye",), force="welder"), Rule(any=("bread",), veto="welder")]
+    decision = Router(TEAM, rules=rules).route("bake rye bread")
+    assert "welder" not in ranking(decision)
+    assert (decision.how, len(decision.rules)) == (How.SCORED, 2)

@@ -156,6 +156,21 @@ def test_few_tasks_change_less_than_many(tmp_path: Path) -> None:
     assert moved[0] < moved[1]
 
 
+def test_confidence_is_not_learned_from_a_few_outcomes(tmp_path: Path) -> None:
+    before = shipped_weights()
+    tuned = tune([problem(tmp_path / "few", "few", trades=TRADES[:2])], before=before).weights
+    assert (tuned.right, tuned.fits, tuned.thresholds) == (before.right, before.fits, before.thresholds)
+
+
+def test_tasks_that_fit_nobody_are_shared_among_the_folds(tmp_path: Path) -> None:
+    agents, tasks = write_set(tmp_path / "shop")
+    with tasks.open("a", encoding="utf-8") as file:
+        file.write("".join(json.dumps({"task": f"nothing {number}", "agent": None}) + "\n" for number in range(7)))
+    whole = load_problem(parse_set(f"{agents}={tasks}"))
+    parts = [whole.of_agents((), inside=True, part=part, parts=3) for part in range(3)]
+    assert [len(part.expected) for part in parts] == [3, 2, 2]
+
+
 def test_all_variants_of_a_name_are_left_out_together(tmp_path: Path) -> None:
     sets = [("shop", "a"), ("market", "b"), ("shop", "c")]
     problems = [problem(tmp_path / folder, name) for name, folder in sets]
@@ -195,7 +210,7 @@ def test_calibration_orders_right_picks_before_wrong_ones(tmp_path: Path) -> Non
     weights = fit_weights([clear], uniform_weights())
     observed = observe(clear, weights)
     assert set(observed.fits) == {True, False}
-    right, fits, share = calibrate(observed)
+    right, fits, share = calibrate(observed, None)
     prose, examples = weights.named()
     made = Weights(prose=prose, examples=examples, right=right, fits=fits, fits_share=share)
     names = dict.fromkeys((*right.coefficients, *fits.coefficients))

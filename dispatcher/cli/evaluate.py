@@ -69,6 +69,7 @@ def evaluate(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Score naive TF-IDF and BM25 beside it, on the same tasks.")
     ] = False,
+    precision: options.PrecisionOption = None,
     agents: options.AgentsOption = None,
     config: options.ConfigOption = None,
     quiet: options.QuietOption = False,
@@ -89,9 +90,9 @@ def evaluate(
     earlier = read_predictions(compare) if compare is not None else None
     labelled = read_tasks(tasks)
     router, registry, loaded_weights = load_router(
-        console, agents=agents, config=config, weights=weights, enriched=enriched
+        console, agents=agents, config=config, weights=weights, enriched=enriched, precision=precision
     )
-    check_labels(labelled, [agent.name for agent in registry.agents], tasks)
+    check_labels(labelled, [agent.name for agent in router.routable], tasks)
     with progress_bar(console, len(labelled), "routing") as advance:
         found = predict(router, labelled, progress=advance)
     if predictions is not None:

@@ -16,6 +16,7 @@ __all__ = [
     "ConfigOption",
     "DebugOption",
     "JsonOption",
+    "PrecisionOption",
     "QuietOption",
     "VerboseOption",
     "parse_variables",
@@ -36,6 +37,13 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing 
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say more of how it came about.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
+PrecisionOption = Annotated[
+    float | None,
+    typer.Option(
+        "--precision", min=0.0, max=1.0, metavar="SHARE", help="Choose nobody unless this share will be right."
+    ),
+]
+
 _VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)", re.DOTALL)
 
 
@@ -54,11 +62,15 @@ def parse_variables(given: Sequence[str] | None) -> dict[str, str]:
 
 
 def settings_flags(
-    agents: Sequence[str] | None, variables: Sequence[str] | None = None, enriched: Path | None = None
+    agents: Sequence[str] | None,
+    variables: Sequence[str] | None = None,
+    enriched: Path | None = None,
+    precision: float | None = None,
 ) -> dict[str, Any]:
     """The settings that options override, by their path."""
     return {
         "agents": [str(Path(path).absolute()) for path in agents] if agents else None,
         "variables": parse_variables(variables) or None,
         "enriched": str(enriched.absolute()) if enriched is not None else None,
+        "routing.precision": precision,
     }

@@ -71,6 +71,8 @@ class DecisionOutput(TypedDict):
     margin: float
     reason: str
     candidates: list[CandidateOutput]
+    rules: list[str]
+    """The keyword rules that held."""
     evidence: list[Evidence]
     explanations: list[ExplanationOutput]
     """Of the first candidate and the runner-up, with --explain."""
@@ -279,6 +281,7 @@ def _decision(decision: Decision, *, explained: bool) -> DecisionOutput:
         "margin": decision.margin,
         "reason": decision.reason,
         "candidates": [{"agent": each.name, "score": each.score} for each in decision.candidates[:_MOST_CANDIDATES]],
+        "rules": list(decision.rules),
         "evidence": list(decision.evidence),
         "explanations": [_explanation(each) for each in decision.explanations] if explained else [],
         "smallest_change": decision.smallest_change() if explained else None,

@@ -48,6 +48,7 @@ def run(
     explain: Annotated[bool, typer.Option("--explain", help="Say in full why this agent, and which model.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print exactly what would be sent; send nothing.")] = False,
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer when it is whole.")] = False,
+    precision: options.PrecisionOption = None,
     agents: options.AgentsOption = None,
     config: options.ConfigOption = None,
     as_json: options.JsonOption = False,
@@ -64,7 +65,7 @@ def run(
     console = Console(quiet=quiet or as_json, verbose=verbose)
     attachments = [load_attachment(path) for path in file or ()]
     text, material = read_task(task or [], console, may_be_empty=bool(attachments))
-    dispatcher = load_dispatcher(console, agents=agents, config=config, variables=var)
+    dispatcher = load_dispatcher(console, agents=agents, config=config, variables=var, precision=precision)
     run_options: RunOptions = {
         "agent": agent,
         "model": model,

@@ -25,9 +25,10 @@ def load_dispatcher(
     agents: Sequence[str] | None,
     config: Path | None,
     variables: Sequence[str] | None = None,
+    precision: float | None = None,
 ) -> Dispatcher:
     """Raises ConfigError, and AgentFileError if no agent is left."""
-    dispatcher = Dispatcher.from_config(flags=settings_flags(agents, variables), config=config)
+    dispatcher = Dispatcher.from_config(flags=settings_flags(agents, variables, precision=precision), config=config)
     for notice in dispatcher.notices:
         console.notice(notice)
     show_registry_faults(dispatcher.registry, console)
@@ -41,9 +42,10 @@ def load_router(
     config: Path | None,
     weights: Path | None,
     enriched: Path | None,
+    precision: float | None,
 ) -> tuple[Router, Registry, Weights]:
     """A router by itself, with weights of the caller's choice. Raises AgentFileError if there is no agent."""
-    flags = settings_flags(agents, enriched=enriched)
+    flags = settings_flags(agents, enriched=enriched, precision=precision)
     loaded = load_settings(flags=flags, config=config)
     for notice in loaded.notices:
         console.notice(notice)

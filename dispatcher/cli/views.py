@@ -51,16 +51,17 @@ def show_decision(decision: Decision, console: Console, *, in_full: bool = False
 
 def _show_in_full(decision: Decision, console: Console) -> None:
     """The first candidate and the runner-up taken apart, the ranking, and what would change it."""
+    for rule in decision.rules:
+        console.say(f"{rule} held", indent=2)
     for explanation in decision.explanations:
         console.say(f"{explanation.agent.name}: {explanation.score:.3f}", style="bold", indent=2)
         console.say(fields_line(explanation), indent=4)
-        for rule in explanation.rules:
-            console.say(rule, indent=4)
         for each in explanation.evidence:
             _show_evidence(each, console, indent=4, with_amount=True)
-    if len(decision.candidates) > 1:
+    ranked = [candidate for candidate in decision.candidates[:5] if candidate.score != 0]
+    if ranked:
         console.say("ranking", style="bold", indent=2)
-        for place, candidate in enumerate(decision.candidates[:5], start=1):
+        for place, candidate in enumerate(ranked, start=1):
             console.say(f"{place}. {candidate.score:.3f}  {candidate.name}", indent=4)
         certainty = f"confidence {decision.confidence:.2f}, threshold {decision.threshold:.2f}"
         console.say(f"margin {decision.margin:.3f}, {certainty}", indent=2)

@@ -84,8 +84,9 @@ class Decision:
 
     `confidence` is the probability that the first candidate is right, once `is_calibrated`. `margin` is the first
     candidate's score less the second's. `task` is what the agent is given: the text without a leading @name.
-    `candidates` are ranked, best first, also when the router abstains. `explain` tells why a candidate has its score
-    and `smallest_change` what would let the runner-up win; nothing is worked out before it is asked for.
+    `candidates` are ranked, best first, also when the router abstains. `rules` are the keyword rules that held.
+    `explain` tells why a candidate has its score and `smallest_change` what would let the runner-up win; nothing is
+    worked out before it is asked for.
     """
 
     task: str
@@ -98,6 +99,7 @@ class Decision:
     margin: float = 0.0
     reason: str = ""
     candidates: tuple[Candidate, ...] = ()
+    rules: tuple[str, ...] = ()
     explain: Callable[[Agent], Explanation | None] = field(default=lambda agent: None, repr=False, compare=False)
     smallest_change: Callable[[], str | None] = field(default=lambda: None, repr=False, compare=False)
 
@@ -110,6 +112,6 @@ class Decision:
 
     @property
     def explanations(self) -> tuple[Explanation, ...]:
-        """The explanations of the first candidate and of the runner-up."""
-        found = (self.explain(candidate.agent) for candidate in self.candidates[:2])
+        """The explanations of the first candidate and of the runner-up, if anything spoke for them."""
+        found = (self.explain(candidate.agent) for candidate in self.candidates[:2] if candidate.score != 0)
         return tuple(explanation for explanation in found if explanation is not None)

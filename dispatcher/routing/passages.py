@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from dispatcher.agent import Agent, Passage
 from dispatcher.agentfile.placeholders import drop_placeholders
+from dispatcher.agentfile.sections import plain_text
+from dispatcher.agentfile.triggers import sentences
 
-__all__ = ["FIELDS", "keywords", "passages"]
-
-FIELDS = (
-    "name",
-    "description",
-    "trigger",
-    "capability",
-    "example",
-    "context",
-    "heading",
-    "bullet",
-    "body",
-    "exclusion",
-)
+__all__ = ["keywords", "passages"]
 
 
 def passages(agent: Agent) -> Iterator[Passage]:
@@ -42,7 +31,9 @@ def keywords(agent: Agent) -> Iterator[Passage]:
 
 def _passages(agent: Agent) -> Iterator[Passage]:
     yield Passage(field="name", text=agent.name.replace("_", " "), line=agent.line)
-    yield Passage(field="description", text=agent.description, line=agent.description_line or agent.line)
+    excluded = {one.text for one in agent.exclusions}
+    description = _without(agent.description, excluded)
+    yield Passage(field="description", text=description, line=agent.description_line or agent.line)
     for label in (agent.category, agent.subcategory, *agent.tags):
         if label:
             yield Passage(field="capability", text=label)
@@ -55,8 +46,31 @@ def _passages(agent: Agent) -> Iterator[Passage]:
     for capability in agent.capabilities:
         yield Passage(field="capability", text=". ".join((capability.name, *capability.items)), line=capability.line)
     yield from agent.headings
-    yield from agent.bullets
+    yield from (bullet for bullet in agent.bullets if bullet.text not in excluded)
     for exclusion in agent.exclusions:
         yield Passage(field="exclusion", text=exclusion.text, line=exclusion.line)
-    for offset, line in enumerate(agent.prompt.split("\n")):
-        yield Passage(field="body", text=line, line=agent.prompt_line + offset)
+    not_for = _lines_of_exclusions(agent)
+    for number, line in enumerate(agent.prompt.split("\n"), start=agent.prompt_line):
+        if number not in not_for:
+            yield Passage(field="body", text=line, line=number)
+
+
+def _without(description: str, excluded: Collection[str]) -> str:
+    """A description less the sentences that say what the agent is not for; as it stands where there are none."""
+    kept = [sentence for sentence in sentences(description) if sentence not in excluded]
+    return " ".join(kept) if len(kept) < len(list(sentences(description))) else description
+
+
+def _lines_of_exclusions(agent: Agent) -> frozenset[int]:
+    """The lines of the prompt on which an exclusion stands, with those that it goes on over."""
+    lines = agent.prompt.split("\n")
+    found: set[int] = set()
+    for exclusion in agent.exclusions:
+        words = " ".join(exclusion.text.split())
+        for number in range(exclusion.line or 0, agent.prompt_line + len(lines)):
+            at = number - agent.prompt_line
+            text = plain_text(lines[at]).lstrip("-*+ ") if at >= 0 else ""
+            if not text or text not in words:
+                break
+            found.add(number)
+    return frozenset(found)

@@ -154,9 +154,8 @@ class Router:
         most: int | None = None,
     ) -> Decision:
         holding = [rule for rule in self._rules if rule.holds(task, words)]
-        forcing = next((rule for rule in holding if rule.force in allowed), None)
-        if forcing is not None:
-            return self._settled(task, self._by_name[str(forcing.force)], How.RULE, forcing.describe(), allowed)
+        vetoed = frozenset[str]().union(*(rule.veto for rule in holding))
+        forcing = next((rule for rule in holding if rule.force in allowed - vetoed), None)
         ranking = self._rank(words, holding, allowed, scores, most)
         candidates = ranking.candidates
         best = candidates[0].score if candidates else 0.0
@@ -174,8 +173,29 @@ class Router:
             candidates=candidates,
             explain=functools.partial(self._explain, ranking),
             smallest_change=functools.partial(self._smallest_change, ranking, task, allowed),
+            rules=tuple(rule.describe() for rule in holding),
         )
+        if forcing is not None:
+            return self._forced_by(forcing, decision)
         return decision if is_sure or self._fallback is None else self._fall_back(decision, self._fallback, allowed)
+
+    def _forced_by(self, rule: CompiledRule, decision: Decision) -> Decision:
+        """The decision of a rule: its agent comes first, and the others keep their order."""
+        agent = self._by_name[str(rule.force)]
+        own = next((one for one in decision.candidates if one.name == agent.name), Candidate(agent=agent, score=0.0))
+        others = tuple(one for one in decision.candidates if one.name != agent.name)
+        return dataclasses.replace(
+            decision,
+            outcome=Outcome.ROUTED,
+            how=How.RULE,
+            agent=agent,
+            confidence=1.0,
+            is_calibrated=False,
+            margin=round(own.score - others[0].score, 6) if others else own.score,
+            reason=rule.describe(),
+            candidates=(own, *others),
+            smallest_change=lambda: None,
+        )
 
     def _settled(self, task: str, agent: Agent, how: How, reason: str, allowed: frozenset[str]) -> Decision:
         """A decision that needs no scores; an agent that may not be chosen is not chosen this way either."""

@@ -18,6 +18,7 @@ __all__ = ["Observations", "calibrate", "observe", "thresholds_for"]
 OUT_OF_SCOPE_SHARE = 0.1
 _PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _STRENGTH = 0.1
+FEWEST_OUTCOMES = 30
 _SEEN = tuple(dict.fromkeys((*RIGHT_FEATURES, *FITS_FEATURES)))
 _FEWEST_FOR_A_THRESHOLD = 20
 
@@ -54,12 +55,24 @@ def observe(problem: Problem, weights: FeatureWeights) -> Observations:
     return Observations.joined(parts)
 
 
-def calibrate(observed: Observations) -> tuple[Calibration, Calibration, float]:
-    """The models of "the first is right, if any agent fits" and of "any agent fits", and the share that fits."""
+def calibrate(observed: Observations, otherwise: Weights | None) -> tuple[Calibration, Calibration, float]:
+    """The models of "the first is right, if any agent fits" and of "any agent fits", and the share that fits.
+
+    A model is that of `otherwise`, where there is one, if an outcome has been seen too seldom to learn from.
+    """
+    if otherwise is not None and _rarest(observed.is_right[observed.fits]) < FEWEST_OUTCOMES:
+        return otherwise.right, otherwise.fits, otherwise.fits_share
     right = _logistic(observed, RIGHT_FEATURES, observed.is_right, observed.fits)
     everything = np.ones(len(observed.fits), bool)
+    if otherwise is not None and _rarest(observed.fits) < FEWEST_OUTCOMES:
+        return right, otherwise.fits, otherwise.fits_share
     fits = _logistic(observed, FITS_FEATURES, observed.fits, everything, is_balanced=True)
     return right, fits, 0.5
+
+
+def _rarest(outcome: NDArray[np.bool_]) -> int:
+    """How often the rarer of two outcomes has been seen."""
+    return int(min(outcome.sum(), (~outcome).sum()))
 
 
 def thresholds_for(observed: Observations, weights: Weights) -> dict[str, float]:

@@ -89,10 +89,13 @@ class Problem:
         """The names of the agents that have a task."""
         return tuple(self.agents[row] for row in np.unique(self.expected[self.expected >= 0]))
 
-    def of_agents(self, names: Collection[str], *, inside: bool) -> Problem:
-        """The tasks whose agent is one of those, or is not; tasks that fit nobody go with the latter."""
+    def of_agents(self, names: Collection[str], *, inside: bool, part: int = 0, parts: int = 1) -> Problem:
+        """The tasks whose agent is one of those, or is not; of tasks that fit nobody, one part of so many goes with
+        the former."""
         rows = [row for row, name in enumerate(self.agents) if name in names]
-        return self._kept(np.isin(self.expected, rows) == inside)
+        chosen = np.isin(self.expected, rows)
+        chosen[np.flatnonzero(self.expected < 0)[part::parts]] = True
+        return self._kept(chosen == inside)
 
     def _kept(self, keep: NDArray[np.bool_]) -> Problem:
         return dataclasses.replace(

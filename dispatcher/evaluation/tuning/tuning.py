@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,7 @@ def tune(
     progress: called with what is being done.
     """
     start = uniform_weights() if from_scratch else _feature_weights(before)
+    kept_start = None if from_scratch else before
     start_name = "nothing" if from_scratch else f"weights {before.fingerprint}"
     said = progress or (lambda text: None)
     folds: list[Fold] = []
@@ -95,13 +96,13 @@ def tune(
         said(f"without {name}")
         fitted = fit_weights(kept, start)
         observed = Observations.joined([observe(problem, fitted) for problem in kept])
-        weights = _weights(fitted, observed, _provenance(kept, start_name) | {"left_out": name})
+        weights = _weights(fitted, observed, _provenance(kept, start_name) | {"left_out": name}, kept_start)
         folds.append(_fold(name, weights, fitted, left_out, replaced or before))
         unseen.extend(observe(problem, fitted) for problem in left_out)
     said("on everything")
     fitted = fit_weights(problems, start)
     provenance = _provenance(problems, start_name) | {"held_out": [_held_out(fold) for fold in folds]}
-    return Tuned(weights=_weights(fitted, Observations.joined(unseen), provenance), folds=tuple(folds))
+    return Tuned(weights=_weights(fitted, Observations.joined(unseen), provenance, kept_start), folds=tuple(folds))
 
 
 def seen_by(weights: Weights, problems: Sequence[Problem]) -> tuple[Problem, ...]:
@@ -120,27 +121,24 @@ def _splits(problems: Sequence[Problem]) -> Iterator[tuple[str, list[Problem], l
         return
     labels = sorted({name for problem in problems for name in problem.labels})
     shuffled = np.random.default_rng(_SEED).permutation(labels)
-    for number, part in enumerate(np.array_split(shuffled, min(_AGENT_FOLDS, max(2, len(shuffled)))), start=1):
-        agents = frozenset(part.tolist())
-        kept = [problem.of_agents(agents, inside=False) for problem in problems]
-        left_out = [problem.of_agents(agents, inside=True) for problem in problems]
-        yield f"{names[0]}, part {number} of the agents", kept, left_out
+    parts = np.array_split(shuffled, min(_AGENT_FOLDS, max(2, len(shuffled))))
+    for number, part in enumerate(parts):
+        agents, share = frozenset(part.tolist()), {"part": number, "parts": len(parts)}
+        kept = [problem.of_agents(agents, inside=False, **share) for problem in problems]
+        left_out = [problem.of_agents(agents, inside=True, **share) for problem in problems]
+        yield f"{names[0]}, part {number + 1} of the agents", kept, left_out
 
 
-def _weights(fitted: FeatureWeights, observed: Observations, provenance: Mapping[str, Any]) -> Weights:
+def _weights(
+    fitted: FeatureWeights, observed: Observations, provenance: Mapping[str, Any], start: Weights | None
+) -> Weights:
+    """A weights file; what there is too little to learn confidence from keeps that of the start."""
     prose, examples = fitted.named()
-    right, fits, share = calibrate(observed)
+    right, fits, share = calibrate(observed, start)
     weights = Weights(prose=prose, examples=examples, right=right, fits=fits, fits_share=share, provenance=provenance)
-    thresholds = thresholds_for(observed, weights)
-    return Weights(
-        prose=prose,
-        examples=examples,
-        right=right,
-        fits=fits,
-        fits_share=share,
-        thresholds=thresholds,
-        provenance=provenance,
-    )
+    if start is not None and right is start.right:
+        return replace(weights, thresholds=start.thresholds)
+    return replace(weights, thresholds=thresholds_for(observed, weights))
 
 
 def _fold(name: str, weights: Weights, fitted: FeatureWeights, left_out: Sequence[Problem], before: Weights) -> Fold:
