@@ -9,6 +9,7 @@ import pytest
 
 from dispatcher import AgentFileError, ConfigError, Dispatcher, Registry, Stopped, UsageError
 from dispatcher.errors import OfflineError
+from dispatcher.routing.weights import shipped_weights
 from tests.scripted_client import ScriptedClient
 from tests.scripted_server import serve
 
@@ -114,3 +115,30 @@ def test_only_what_was_read_from_config_can_be_reloaded(registry_of: Callable[..
     with pytest.raises(UsageError, match="made from a registry") as caught:
         Dispatcher(registry_of({"cook.md": COOK})).reload()
     assert "from_config" in (caught.value.hint or "")
+
+
+def test_names_in_config_that_are_no_agents_are_told_with_their_place(tmp_path: Path) -> None:
+    config = "dispatcher:\n  agents: team\n  disabled: [reviwer]\n  routing:\n    fallback: chef\n"
+    project(tmp_path, REVIEWER, COOK, config=config)
+    environment = {"XDG_CONFIG_HOME": str(tmp_path)}
+    told = Dispatcher.from_config(folder=tmp_path, environment=environment).notices
+    assert [notice.removeprefix(f"{tmp_path}/") for notice in told] == [
+        'config.yaml:3: disabled: there is no agent "reviwer"; did you mean "reviewer"?',
+        'config.yaml:5: routing.fallback: there is no agent "chef"; `dispatch agents list` shows the agents',
+    ]
+
+
+def test_a_rule_that_cannot_be_used_is_told_with_its_place(tmp_path: Path) -> None:
+    project(tmp_path, REVIEWER, config="dispatcher:\n  agents: team\n  rules:\n    - {any: [soup], force: cook}\n")
+    with pytest.raises(ConfigError, match=r"config\.yaml:3: rules: rule 1 names the agent \"cook\""):
+        Dispatcher.from_config(folder=tmp_path, environment={"XDG_CONFIG_HOME": str(tmp_path)})
+
+
+def test_weights_of_config_are_put_to_use(tmp_path: Path) -> None:
+    project(tmp_path, REVIEWER, config="dispatcher: {agents: team, routing: {weights: mine.json}}")
+    environment = {"XDG_CONFIG_HOME": str(tmp_path)}
+    with pytest.raises(ConfigError, match=r"mine\.json"):
+        Dispatcher.from_config(folder=tmp_path, environment=environment)
+    shipped = shipped_weights()
+    (tmp_path / "mine.json").write_text(shipped.to_json().replace('"fits_share": 0.5', '"fits_share": 0.4'))
+    assert Dispatcher.from_config(folder=tmp_path, environment=environment).router.weights.fits_share == 0.4

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dispatcher.errors import AgentFileError, OfflineError, UnknownAgentError
+from dispatcher.errors import AgentFileError, ConfigError, OfflineError, UnknownAgentError
 from dispatcher.llm import (
     STANDARD_BASE_URL,
     AnthropicClient,
@@ -20,6 +20,7 @@ from dispatcher.llm import (
 )
 from dispatcher.registry import Registry
 from dispatcher.routing import Router
+from dispatcher.routing.rules import compile_rules
 from dispatcher.routing.weights import load_weights
 from dispatcher.settings import LoadedSettings, Settings, load_settings
 
@@ -44,12 +45,20 @@ class Loaded:
 
 
 def read(sources: Mapping[str, Any]) -> tuple[LoadedSettings, Registry]:
-    """Config and agents, with a notice for each name in config that is no agent's."""
+    """Config and agents, with a notice for each name in config that is no agent's.
+
+    Raises ConfigError, with file and line, for rules that can't be used.
+    """
     loaded = load_settings(**sources)
     registry = Registry.from_settings(loaded.settings, folder=sources["folder"], environment=sources["environment"])
     for found in registry.diagnostics:
         _logger.info("%s: %s: %s", found.location(), found.severity, found.message)
     settings, notices = loaded.settings, list(loaded.notices)
+    try:
+        compile_rules(settings.rules, registry.agents)
+    except ConfigError as problem:
+        place = loaded.origins.get("rules", "settings")
+        raise ConfigError(f"{place}: {problem.message}", hint=problem.hint) from None
     for name in settings.disabled:
         if (reason := _why_unknown(name, registry)) is not None:
             notices.append(f"{loaded.origins.get('disabled', 'disabled')}: disabled: {reason}")
