@@ -32,7 +32,7 @@ Examples:
   dispatch @test-engineer "cover the parser"
   git diff | dispatch "review this"
   dispatch route "the build is red"       who would take it, and why
-  dispatch -- eval scores dropped       a task that begins with a command
+  dispatch -- eval scores dropped         a task that begins with a command
 """
 
 app = typer.Typer(

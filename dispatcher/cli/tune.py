@@ -41,7 +41,7 @@ def tune(
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
 ) -> int:
-    """Fit the weights file on labelled tasks, leaving one set (or a fifth of the agents) out at a time."""
+    """Fit the scorers' weights to labelled tasks. One set, or a fifth of the agents, is left out at a time."""
     from dispatcher.cli.evaluate import progress_bar
     from dispatcher.evaluation.tasks import read_tasks
     from dispatcher.evaluation.tuning import load_problem, parse_set
