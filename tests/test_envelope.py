@@ -254,3 +254,31 @@ def test_file_without_front_matter_is_all_prompt(read: Read) -> None:
     text = "# Judge Agent\r\n\r\n## Role\r\n\r\nJudges cases.\r\n"
     agent = read(text)
     assert (agent.name, agent.description, agent.prompt) == ("judge", "Judges cases.", text)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_value_that_yaml_cuts_at_a_hash_is_read_whole(tmp_path: Path, end: str) -> None:
+    lines = (
+        "---",
+        "name: über",
+        "description: Triage for issue #42 style bugs",
+        "color: #ff8800",
+        "---",
+        "You triage.",
+        "",
+    )
+    found = found_in(tmp_path, end.join(lines))["cut-by-comment"]
+    assert (found.severity, found.hint) == (Severity.WARNING, "put the value in quotes")
+    (agent,) = read_agent_file(tmp_path / "sample.md").agents
+    assert (agent.description, agent.color) == ("Triage for issue #42 style bugs", "#ff8800")
+
+
+def test_a_remark_behind_a_value_stays_a_remark(read: Read) -> None:
+    agent = read("---\nname: judge\ndescription: Judges cases. # see the wiki\ncolor: red # for now\n---\nBody.\n")
+    assert (agent.description, agent.color) == ("Judges cases.", "red")
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\x85", "\r"])
+def test_line_ends_of_yaml_alone_do_not_confuse_the_reader(read: Read, end: str) -> None:
+    agent = read(f"---\nname: judge\ntags: [a,{end * 30}b]\ndescription: Judges cases\n---\nBody.\n")
+    assert (agent.name, agent.description) == ("judge", "Judges cases")

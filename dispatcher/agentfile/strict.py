@@ -7,7 +7,7 @@ and an alias can stand for a million nodes. So the C parser builds the node grap
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,7 +71,6 @@ def parse_strictly(header: str, *, first_line: int) -> FrontMatter | None:
     builder = _Builder(first_line)
     seen: dict[str, list[tuple[int, Any]]] = {}
     raw, mistyped, cut = {}, [], []
-    lines = header.split("\n")
     for key_node, value_node in (pair for mapping in mappings for pair in mapping.value):
         key = builder.key(key_node)
         if key_node.tag != f"{_PLAIN_TAGS}str":
@@ -79,7 +78,7 @@ def parse_strictly(header: str, *, first_line: int) -> FrontMatter | None:
         if isinstance(value_node, yaml.ScalarNode):
             raw[key] = value_node.value
         value = builder.value(value_node)
-        if key.lower() in _TEXTS and (rest := _cut_off(value_node, lines)):
+        if key.lower() in _TEXTS and (rest := _cut_off(value_node, header)):
             value = f"{value or ''}{rest}".strip()
             cut.append(key)
         seen.setdefault(key, []).append((builder.line(key_node), value))
@@ -101,11 +100,11 @@ def parse_strictly(header: str, *, first_line: int) -> FrontMatter | None:
     )
 
 
-def _cut_off(node: yaml.Node, lines: Sequence[str]) -> str:
+def _cut_off(node: yaml.Node, header: str) -> str:
     """What follows a plain value on its line and looks like a part of it ("issue #42"), not like a remark."""
-    if not isinstance(node, yaml.ScalarNode) or node.style is not None:
+    if not isinstance(node, yaml.ScalarNode) or node.style:  # the C parser says "" of a plain one, the other None
         return ""
-    rest = lines[node.end_mark.line][node.end_mark.column :]
+    rest = header[node.end_mark.index :].partition("\n")[0].rstrip()
     return rest if _PART_OF_TEXT.match(rest) else ""
 
 
