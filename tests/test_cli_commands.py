@@ -219,3 +219,20 @@ def test_precision_chooses_nobody_who_is_not_sure_enough(dispatch: Dispatch) -> 
     task = "sow the vegetable beds"
     assert dispatch("route", task).code == 0
     assert dispatch("route", "--precision", "1.0", task).code == 4
+
+
+def test_quiet_still_says_that_nothing_was_sent_and_which_key_is_missing(
+    dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISPATCH_LLM_API_KEY_ENV", "MY_KEY")
+    outcome = dispatch("--quiet", "sow the vegetable beds")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert outcome.err == "nothing was sent: there is no API key; set MY_KEY\n"
+
+
+def test_a_file_may_be_the_whole_task(dispatch: Dispatch, tmp_path: Path) -> None:
+    path = tmp_path / "beds.txt"
+    path.write_text("Three beds.\n", encoding="utf-8")
+    outcome = dispatch("--agent", "gardener", "--file", str(path), "--dry-run")
+    assert outcome.code == 0
+    assert "Three beds." in outcome.out

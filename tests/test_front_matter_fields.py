@@ -180,3 +180,26 @@ def test_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
     path = tmp_path / "sample.md"
     path.write_bytes(content)
     assert read_agent_file(path).agents[0].digest == hashlib.sha256(content).hexdigest()
+
+
+def test_a_misspelt_key_beside_the_right_one_adds_to_it(read: Read) -> None:
+    agent = read(header("disallowedTools: Bash", "disallowed_tool: Write", "dissallowedTools: [Edit]"))
+    assert agent.tools.disallowed == ("Bash", "Write", "Edit")
+
+
+def test_servers_in_a_list_are_named_or_described(read: Read) -> None:
+    agent = read(header("mcpServers:", "  - slack", "  - playwright: {type: stdio, command: npx}"))
+    assert dict(agent.mcp_servers) == {"slack": {}, "playwright": {"type": "stdio", "command": "npx"}}
+
+
+def test_one_key_called_context_is_no_leaked_example(tmp_path: Path) -> None:
+    lines = header("context: fork")
+    (tmp_path / "sample.md").write_text(lines, encoding="utf-8")
+    result = read_agent_file(tmp_path / "sample.md")
+    assert [agent.metadata for agent in result.agents] == [{"context": "fork"}]
+    assert result.diagnostics == ()
+
+
+def test_a_derived_description_has_the_line_it_stands_on(read: Read) -> None:
+    agent = read("# Soup Cook Agent\n\n## Role\nCooks soup.\n\n## Capabilities\n- stock\n")
+    assert (agent.description, agent.description_line) == ("Cooks soup.", 4)

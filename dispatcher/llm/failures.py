@@ -38,6 +38,7 @@ def translate(
 ) -> LLMError:
     """The error for an exception of the SDK or of the HTTP library below it."""
     import anthropic
+    import httpx2
 
     if isinstance(problem, LLMError):
         return problem
@@ -52,7 +53,11 @@ def translate(
     reason = redact(_innermost(problem), secrets)
     if isinstance(problem, anthropic.CredentialsError):
         return CredentialError(f"the credential can't be used: {reason}", hint="check the profile or the token file")
-    return NetworkError(f"{base_url} can't be reached: {reason}", hint="check the network, a proxy and llm.base_url")
+    if isinstance(problem, (anthropic.APIConnectionError, httpx2.HTTPError, OSError)):
+        return NetworkError(
+            f"{base_url} can't be reached: {reason}", hint="check the network, a proxy and llm.base_url"
+        )
+    return LLMError(f"the request could not be made: {type(problem).__name__}: {reason}", hint="--debug says where")
 
 
 def broken_stream(cause: LLMError | None, partial: str, request_id: str | None) -> BrokenStreamError:

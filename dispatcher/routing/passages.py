@@ -57,8 +57,9 @@ def _passages(agent: Agent) -> Iterator[Passage]:
 
 def _without(description: str, excluded: Collection[str]) -> str:
     """A description less the sentences that say what the agent is not for; as it stands where there are none."""
-    kept = [sentence for sentence in sentences(description) if sentence not in excluded]
-    return " ".join(kept) if len(kept) < len(list(sentences(description))) else description
+    every = list(sentences(description))
+    kept = [sentence for sentence in every if sentence not in excluded]
+    return " ".join(kept) if len(kept) < len(every) else description
 
 
 def _lines_of_exclusions(agent: Agent) -> frozenset[int]:
