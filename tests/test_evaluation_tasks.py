@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,10 +185,8 @@ def test_a_task_is_routed_by_its_text_alone(agents: list[Agent]) -> None:
 
 
 @pytest.mark.parametrize("router_is", [{"is_sure": False}, {"how": How.FALLBACK}])
-def test_abstaining_and_the_fallback_are_not_routed_but_ranked(
-    agents: list[Agent], router_is: dict[str, object]
-) -> None:
-    (prediction,) = predict(StandIn(agents, **router_is), [LabelledTask(task="go", agent="one")])  # type: ignore[arg-type]
+def test_abstaining_and_the_fallback_are_not_routed_but_ranked(agents: list[Agent], router_is: dict[str, Any]) -> None:
+    (prediction,) = predict(StandIn(agents, **router_is), [LabelledTask(task="go", agent="one")])
     assert prediction.agent is None
     assert (prediction.first, prediction.is_right) == ("one", True)
 

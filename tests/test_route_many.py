@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -44,8 +45,8 @@ def registry(registry_of: Callable[..., Registry]) -> Registry:
         {"disabled": ("mason",)},
     ],
 )
-def test_each_task_is_decided_as_by_itself(registry: Registry, options: dict[str, object]) -> None:
-    router = Router(registry.agents, **options)  # type: ignore[arg-type]
+def test_each_task_is_decided_as_by_itself(registry: Registry, options: dict[str, Any]) -> None:
+    router = Router(registry.agents, **options)
     alone = [router.route(task, mentions=False) for task in TASKS]
     together = list(router.route_many(TASKS))
     assert together == alone
