@@ -218,7 +218,9 @@ def test_json_of_a_run_holds_the_answer_or_the_candidates(dispatch: Dispatch, mo
 def test_precision_chooses_nobody_who_is_not_sure_enough(dispatch: Dispatch) -> None:
     task = "sow the vegetable beds"
     assert dispatch("route", task).code == 0
-    assert dispatch("route", "--precision", "1.0", task).code == 4
+    assert dispatch("route", "--precision", "0.95", "vegetable").code == 4
+    beyond = dispatch("route", "--precision", "1.0", task)
+    assert (beyond.code, "the highest known is" in beyond.err) == (3, True)
 
 
 def test_quiet_still_says_that_nothing_was_sent_and_which_key_is_missing(

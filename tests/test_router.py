@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher import Example, How, Outcome, Router, UnknownAgentError
+from dispatcher import ConfigError, Example, How, Outcome, Router, UnknownAgentError
 from dispatcher.routing.weights import Calibration, Weights, shipped_weights
 from dispatcher.settings import RoutingSettings
 from tests.workshop import TEAM, craft, ranking
@@ -214,8 +214,8 @@ def test_precision_takes_the_threshold_from_the_weights() -> None:
     weights = dataclasses.replace(shipped_weights(), thresholds={"0.8": 0.41, "0.9": 0.62})
     router = Router(TEAM, settings=RoutingSettings(precision=0.85, min_confidence=0.1), weights=weights)
     assert router.threshold == router.route("bake bread").threshold == 0.62
-    strict = Router(TEAM, settings=RoutingSettings(precision=0.99), weights=weights)
-    assert strict.route("bake rye bread and rolls").outcome is Outcome.ABSTAINED
+    with pytest.raises(ConfigError, match=r"the highest known is 0\.9"):
+        Router(TEAM, settings=RoutingSettings(precision=0.99), weights=weights)
 
 
 def test_the_fallback_takes_what_nobody_is_sure_of() -> None:

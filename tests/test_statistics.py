@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -82,7 +83,8 @@ def test_a_comparison_says_which_tasks_moved() -> None:
         prediction("a", "a", task="lost"),
         prediction("a", "b", task="missed"),
         prediction("a", "a", task="gone"),
-        prediction(None, "a", task="none fits"),
+        replace(prediction(None, "a", task="none fits"), agent=None),
+        prediction(None, "a", task="left alone"),
     ]
     new = [
         prediction("a", "c", task="lost"),
@@ -90,11 +92,18 @@ def test_a_comparison_says_which_tasks_moved() -> None:
         prediction("a", "c", task="missed"),
         prediction("a", "a", task="kept"),
         prediction(None, "b", task="none fits"),
+        replace(prediction(None, "b", task="left alone"), agent=None),
         prediction("a", "a", task="fresh"),
     ]
     found = compare(old, new)
-    assert found.up == (Move(task="won", expected="a", old="b", new="a"),)
-    assert found.down == (Move(task="lost", expected="a", old="a", new="c"),)
+    assert found.up == (
+        Move(task="won", expected="a", old="b", new="a"),
+        Move(task="left alone", expected=None, old="a", new=None),
+    )
+    assert found.down == (
+        Move(task="lost", expected="a", old="a", new="c"),
+        Move(task="none fits", expected=None, old=None, new="b"),
+    )
     assert (found.both_right, found.both_wrong, found.only_old, found.only_new) == (1, 1, 1, 1)
     assert found.p_value == 1.0
 

@@ -12,6 +12,8 @@ from dispatcher.cli.console import Console
 
 if TYPE_CHECKING:
     from dispatcher.evaluation.tuning import Tuned
+    from dispatcher.routing.encoder import Encoder
+    from dispatcher.routing.weights import Weights
 
 __all__ = ["tune"]
 
@@ -35,6 +37,15 @@ def tune(
     weights: Annotated[
         Path | None, typer.Option("--weights", metavar="FILE", help="The weights to improve on; else the shipped ones.")
     ] = None,
+    encoder: Annotated[
+        Path | None, typer.Option("--encoder", metavar="FILE", help="The encoder that the weights are for.")
+    ] = None,
+    encoders: Annotated[
+        Path | None,
+        typer.Option(
+            "--encoders", metavar="DIR", help="For each set NAME there, the encoder NAME.npz, if it is there."
+        ),
+    ] = None,
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Start from nothing, not from the weights to improve on.")
     ] = False,
@@ -47,16 +58,21 @@ def tune(
     from dispatcher.evaluation.tuning import load_problem, parse_set
     from dispatcher.evaluation.tuning import tune as fit
     from dispatcher.evaluation.tuning.tuning import FEW_TASKS, seen_by
+    from dispatcher.routing.encoder import load_encoder
     from dispatcher.routing.weights import load_weights, shipped_weights
 
     console = Console(quiet=quiet)
     before = load_weights(weights) if weights is not None else shipped_weights()
     replaced = load_weights(out) if out.exists() else None
+    chosen = load_encoder(encoder) if encoder is not None else before.encoder
     problems = []
     for tuning_set in map(parse_set, sets):
         with progress_bar(console, len(read_tasks(tuning_set.tasks)), tuning_set.name) as advance:
-            problems.append(load_problem(tuning_set, progress=advance))
-    tuned = fit(problems, before=before, replaced=replaced, from_scratch=from_scratch, progress=console.say)
+            own = _encoder_of(tuning_set.name, encoders) or chosen
+            problems.append(load_problem(tuning_set, encoder=own, progress=advance))
+    tuned = fit(
+        problems, before=before, encoder=chosen, replaced=replaced, from_scratch=from_scratch, progress=console.say
+    )
     _print_table(tuned, console)
     if not from_scratch and (seen := dict.fromkeys(problem.name for problem in seen_by(before, problems))):
         console.notice(
@@ -69,11 +85,11 @@ def tune(
         )
     if folds is not None:
         for fold in tuned.folds:
-            _write(folds / f"{fold.name}.json", fold.weights.to_json())
+            _write(folds / f"{fold.name}.json", fold.weights)
     if tuned.is_worse and (replaced is not None or not from_scratch):
         console.result(f"on tasks that they did not see, the new weights are worse; {out} was not written")
         return _WORSE
-    _write(out, tuned.weights.to_json())
+    _write(out, tuned.weights)
     console.result(f"{out}: weights {tuned.weights.fingerprint}")
     return 0
 
@@ -86,14 +102,22 @@ def _print_table(tuned: Tuned, console: Console) -> None:
         console.result(f"{fold.name:{width}}  {fold.tasks:5}  {now}          {then}")
 
 
-def _write(path: Path, text: str) -> None:
+def _encoder_of(name: str, folder: Path | None) -> Encoder | None:
+    """The encoder that was trained without a set, where there is one."""
+    from dispatcher.routing.encoder import load_encoder
+
+    path = folder / f"{name}.npz" if folder is not None else None
+    return load_encoder(path) if path is not None and path.exists() else None
+
+
+def _write(path: Path, weights: Weights) -> None:
     """Writes a file whole or not at all."""
     from dispatcher.errors import UsageError
 
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.write_text(weights.to_json(path.parent), encoding="utf-8", newline="\n")
         partial.replace(path)
     except OSError as problem:
         raise UsageError(f"{path}: the weights can't be written: {problem.strerror}", hint="check the path") from None

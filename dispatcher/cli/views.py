@@ -85,7 +85,7 @@ def explanation_lines(decision: Decision, expected: str | None) -> Iterator[str]
         yield f"{name}: {explanation.score:.3f} = {fields_line(explanation)}"
         for each in explanation.evidence[: _BRIEF_EVIDENCE + 1]:
             place = f"{each.path.name}:{each.line}" if each.line else each.path.name
-            yield f"  {each.contribution:+.3f} {each.field}: {', '.join(each.words)} ({place})"
+            yield f"  {each.contribution:+.3f} {each.field}: {_words(each)} ({place})"
 
 
 def offered(decision: Decision) -> tuple[Candidate, ...]:
@@ -170,9 +170,13 @@ def _certainty(decision: Decision) -> str:
     return f"  ({percent}{runner_up})"
 
 
+def _words(evidence: Evidence) -> str:
+    return ", ".join(evidence.words) or "nearest"
+
+
 def _show_evidence(evidence: Evidence, console: Console, *, indent: int = 2, with_amount: bool = False) -> None:
     place = f"{short(evidence.path)}:{evidence.line}" if evidence.line else short(evidence.path)
-    words = ", ".join(evidence.words)
+    words = _words(evidence)
     amount = f"{evidence.contribution:+.3f} " if with_amount else ""
     console.say(f"{amount}{evidence.field}: {words}  {place}", indent=indent)
     if evidence.text != words:

@@ -34,10 +34,11 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """A task whose first pick is now right and was wrong, or the other way round."""
+    """A task that is now right and was wrong, or the other way round; `old` and `new` are who came first, or, where no
+    agent fits, who took it."""
 
     task: str
-    expected: str
+    expected: str | None
     old: str | None
     new: str | None
 
@@ -89,23 +90,25 @@ def bootstrap(predictions: Sequence[Prediction], *, seed: int = 20, samples: int
 
 
 def compare(old: Sequence[Prediction], new: Sequence[Prediction]) -> Comparison:
-    """What changed between two runs, on the tasks that have an agent; matched by their text.
+    """What changed between two runs, matched by the tasks' text.
 
-    Both are judged by the label that the new run has. Of tasks with the same text, those with the same label are
-    matched first, then the others, each in their order. The p-value is the two-sided binomial one of the tasks that
-    moved (McNemar 1947, Psychometrika 12): how likely so uneven a split is, if up and down are equally likely.
+    A task that has an agent is right if that agent comes first, one that none fits if nobody took it. Both runs are
+    judged by the label that the new one has. Of tasks with the same text, those with the same label are matched first,
+    then the others, each in their order. The p-value is the two-sided binomial one of the tasks that moved (McNemar
+    1947, Psychometrika 12): how likely so uneven a split is, if up and down are equally likely.
     """
     pairs, only_old, only_new = _matched(old, new)
     up: list[Move] = []
     down: list[Move] = []
     both_right = both_wrong = 0
     for before, after in pairs:
-        was_right, is_right = before.first == after.expected, after.is_right
+        old_pick, new_pick = _pick(before, after.expected), _pick(after, after.expected)
+        was_right, is_right = old_pick == after.expected, new_pick == after.expected
         if was_right == is_right:
             both_right += is_right
             both_wrong += not is_right
         else:
-            move = Move(task=after.task, expected=str(after.expected), old=before.first, new=after.first)
+            move = Move(task=after.task, expected=after.expected, old=old_pick, new=new_pick)
             (up if is_right else down).append(move)
     return Comparison(
         up=tuple(up),
@@ -118,10 +121,15 @@ def compare(old: Sequence[Prediction], new: Sequence[Prediction]) -> Comparison:
     )
 
 
+def _pick(prediction: Prediction, expected: str | None) -> str | None:
+    """What counts for a task: who came first, or, if no agent fits, who took it."""
+    return prediction.first if expected is not None else prediction.agent
+
+
 def _matched(
     old: Sequence[Prediction], new: Sequence[Prediction]
 ) -> tuple[list[tuple[Prediction, Prediction]], int, int]:
-    """The pairs whose new one has an agent, in the order of the new run, and how many are left of each run."""
+    """The pairs, in the order of the new run, and how many are left of each run."""
     waiting: dict[str, list[Prediction]] = defaultdict(list)
     for each in old:
         waiting[each.task].append(each)
@@ -135,8 +143,7 @@ def _matched(
                 partners[place] = found[0]
                 waiting[after.task] = [one for one in waiting[after.task] if one is not found[0]]
     pairs = [(partners[place], after) for place, after in enumerate(new) if place in partners]
-    labelled = [pair for pair in pairs if pair[1].expected is not None]
-    return labelled, len(old) - len(pairs), len(new) - len(pairs)
+    return pairs, len(old) - len(pairs), len(new) - len(pairs)
 
 
 def _mcnemar(up: int, down: int) -> float:

@@ -39,6 +39,8 @@ _COSINES = {
     "example": "example.tfidf",
     "characters": "whole.characters",
     "phrases": "example.phrases",
+    "meaning": "meaning.prose",
+    "example_meaning": "meaning.examples",
 }
 RIGHT_FEATURES = (*_RANKING, *_COSINES, "gated_phrases")
 """What tells whether the first is the right one, if any is."""
@@ -69,7 +71,7 @@ def confidence_features(
     probability: the softmax of the best, as log odds. lead: its distance to the next. agreement: the weighted share of
     features that it leads, and first_places the plain one. mean_rank: its mean place in all features, as a logarithm.
     spread: the entropy of the softmax, 0 to 1. agents: the logarithm of their number. peak: how far the best cosine
-    stands out of the mean. whole, description, example, characters, phrases: the largest cosines, and their logarithms.
+    stands out of the mean. whole, and the names of _COSINES: the largest cosines, and their logarithms.
     """
     best = int(np.argmax(logits))
     shifted = np.exp(logits - logits.max())

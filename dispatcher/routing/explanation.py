@@ -16,14 +16,16 @@ from dispatcher.agent import Agent, Passage
 from dispatcher.routing.decision import Evidence
 from dispatcher.routing.index import FEATURES, Index
 from dispatcher.routing.passages import keywords, passages
-from dispatcher.routing.scorers import KEYWORDS, REGRESSION
-from dispatcher.routing.text import Word, analyze, content_stems
+from dispatcher.routing.scorers import DENSE, KEYWORDS
+from dispatcher.routing.text import VIEWS, Word, analyze, content_stems
 
 __all__ = ["amounts_by_field", "evidence_of"]
 
 _MOST_EVIDENCE = 12
 _LEAST_SHARE = 0.005
 _WHOLE = "whole"
+
+_Amounts = dict[str, dict[str, float]]  # by field, then by term or word
 
 
 def amounts_by_field(parts: NDArray[np.float64]) -> tuple[tuple[str, float], ...]:
@@ -39,14 +41,17 @@ def evidence_of(
     index: Index, agent: Agent, row: int, words: Sequence[Word], shares: NDArray[np.float64]
 ) -> tuple[Evidence, ...]:
     """The passages that gave most; `shares` is what a raw amount of each feature counts in the score."""
-    given = _given_by_field(index, row, words, shares)
+    given, of_pieces = _given_by_field(index, row, words, shares)
     held = [(passage, analyze(passage.text)) for passage in passages(agent)]
     found: list[Evidence] = []
     for field, amounts in given.items():
         of_field = [entry for entry in held if field in (_WHOLE, entry[0].field)]
         found.extend(_shared_out(field, amounts, of_field, agent))
-    keyword_share = float(shares[FEATURES.index(KEYWORDS)])
-    found.extend(_keyword_evidence(index, agent, row, words, keyword_share))
+    for field, amounts in of_pieces.items():
+        of_field = [entry for entry in held if field in (_WHOLE, entry[0].field)]
+        found.extend(_alike(field, amounts, of_field, agent))
+    found.extend(_keyword_evidence(index, agent, row, words, float(shares[FEATURES.index(KEYWORDS)])))
+    found.extend(_nearest_in_meaning(index, agent, row, words, shares, held))
     found = [one for one in found if abs(one.contribution) >= _LEAST_SHARE]
     found.sort(key=lambda one: (-abs(one.contribution), one.field, one.line or 0))
     return tuple(found[:_MOST_EVIDENCE])
@@ -54,16 +59,72 @@ def evidence_of(
 
 def _given_by_field(
     index: Index, row: int, words: Sequence[Word], shares: NDArray[np.float64]
-) -> dict[str, dict[str, float]]:
-    """What each term gave in each field, from the views whose terms are words."""
-    given: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+) -> tuple[_Amounts, _Amounts]:
+    """What each term gave in each field; and what the pieces of each word gave, where the word itself did not meet."""
+    given: _Amounts = defaultdict(lambda: defaultdict(float))
+    of_pieces: _Amounts = defaultdict(lambda: defaultdict(float))
+    owners = {piece: word.written for word in reversed(words) for piece in VIEWS["characters"]([word])}
+    stems = {word.written: word.stem for word in words}
     for view, term, amounts in index.contributions(words, row):
-        if view == "characters":
-            continue
         for name, amount in zip(FEATURES, amounts * shares, strict=True):
-            if amount and name not in (KEYWORDS, REGRESSION):
+            if amount and view == "characters":
+                of_pieces[name.split(".")[0]][owners[term]] += float(amount)
+            elif amount:
                 given[name.split(".")[0]][term] += float(amount)
-    return given
+    for field, of_words in of_pieces.items():
+        for written in [written for written in of_words if stems[written] in given.get(field, ())]:
+            given[field][stems[written]] += of_words.pop(written)
+    return given, of_pieces
+
+
+def _alike(
+    field: str, amounts: Mapping[str, float], held: Sequence[tuple[Passage, list[Word]]], agent: Agent
+) -> Iterator[Evidence]:
+    """For each word of the task that met by its pieces alone, the word of the file that has most of them."""
+    pieces_of = VIEWS["characters"]
+    for written, amount in amounts.items():
+        own = set(pieces_of(analyze(written)))
+        likeness = (
+            (len(own & set(pieces_of([word]))), -order, word, passage)
+            for order, (passage, words) in enumerate(held)
+            for word in words
+        )
+        count, _, word, passage = max(likeness, key=lambda found: found[:2], default=(0, 0, None, None))
+        if count and word is not None and passage is not None:
+            yield Evidence(
+                field=field,
+                words=(f"{written} ~ {word.written}",),
+                text=" ".join(passage.text.split()),
+                path=passage.path or agent.source.path,
+                line=passage.line,
+                contribution=round(amount, 6),
+            )
+
+
+def _nearest_in_meaning(
+    index: Index,
+    agent: Agent,
+    row: int,
+    words: Sequence[Word],
+    shares: NDArray[np.float64],
+    held: Sequence[tuple[Passage, list[Word]]],
+) -> Iterator[Evidence]:
+    """The passage of the agent whose vector is nearest to the task's, with what the vectors gave."""
+    columns = [FEATURES.index(name) for name in DENSE]
+    given = float(index.dense.score([words])[0, row] @ shares[columns])
+    if not held or not given:
+        return
+    encoder = index.dense.encoder
+    likeness = encoder.encode([words]) @ encoder.encode([words_of_passage for _, words_of_passage in held]).T
+    passage = held[int(np.argmax(likeness))][0]
+    yield Evidence(
+        field=DENSE[0].split(".")[0],
+        words=(),
+        text=" ".join(passage.text.split()),
+        path=passage.path or agent.source.path,
+        line=passage.line,
+        contribution=round(given, 6),
+    )
 
 
 def _shared_out(

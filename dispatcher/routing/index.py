@@ -13,15 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dispatcher.agent import Agent
+from dispatcher.routing.dense import DenseIndex, FieldWords, build_dense
+from dispatcher.routing.encoder import Encoder
 from dispatcher.routing.passages import keywords, passages
 from dispatcher.routing.postings import Postings, build_postings
 from dispatcher.routing.regression import ExampleRegression, fit_regression
-from dispatcher.routing.scorers import KEYWORDS, REGRESSION, SCORERS, scorers_of
+from dispatcher.routing.scorers import DENSE, KEYWORDS, REGRESSION, SCORERS, scorers_of
 from dispatcher.routing.text import VIEWS, Word, analyze, content_stems, readings
 
 __all__ = ["FEATURES", "Index", "TaskScores", "build_index"]
 
-FEATURES: tuple[str, ...] = (*(scorer.name for scorer in SCORERS), KEYWORDS, REGRESSION)
+FEATURES: tuple[str, ...] = (*(scorer.name for scorer in SCORERS), KEYWORDS, REGRESSION, *DENSE)
+_KEYWORDS, _REGRESSION = FEATURES.index(KEYWORDS), FEATURES.index(REGRESSION)
+_DENSE = [FEATURES.index(name) for name in DENSE]
 _LONGEST_KEYWORD = 4  # words
 _CELLS_AT_A_TIME = 2_000_000  # of the tables of many tasks: 16 MB
 
@@ -64,11 +68,12 @@ class TaskScores:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The postings by view, the agents of each keyword, the regression where there is one, and the share of examples
-    in what is known of the agents."""
+    """The postings by view, the agents of each keyword, their vectors, the regression where there is one, and the
+    share of examples in what is known of the agents."""
 
     postings: Mapping[str, Postings]
     keywords: Mapping[tuple[str, ...], tuple[int, ...]]
+    dense: DenseIndex
     regression: ExampleRegression | None
     example_share: float
     agent_count: int
@@ -80,6 +85,7 @@ class Index:
         for view, postings in self.postings.items():
             columns = _columns(view)
             raw[:, columns], lengths[columns] = postings.score(VIEWS[view](words))
+        raw[:, _DENSE] = self.dense.score([words])[0]
         return self._completed(raw, lengths, words)
 
     def score_many(self, tasks: Sequence[Sequence[Word]]) -> Iterator[TaskScores]:
@@ -95,14 +101,15 @@ class Index:
             lengths = np.ones((len(together), len(FEATURES)))
             for columns, scored in views:
                 raw[:, :, columns], lengths[:, columns] = next(scored)
+            raw[:, :, _DENSE] = self.dense.score(together)
             yield from map(self._completed, raw, lengths, together)
 
     def _completed(self, raw: NDArray[np.float64], lengths: NDArray[np.float64], words: Sequence[Word]) -> TaskScores:
-        """The scores with those that do not come from postings."""
+        """The scores with those that are not worked out for all tasks together."""
         for keyword in self.keywords_in(words):
-            raw[list(self.keywords[keyword]), -2] += len(keyword)
+            raw[list(self.keywords[keyword]), _KEYWORDS] += len(keyword)
         if self.regression is not None:
-            raw[:, -1] = self.regression.scores(_regression_terms(words))
+            raw[:, _REGRESSION] = self.regression.scores(_regression_terms(words))
         return TaskScores(raw, raw.max(axis=0, initial=0.0), lengths)
 
     def keywords_in(self, words: Sequence[Word]) -> list[tuple[str, ...]]:
@@ -130,30 +137,34 @@ def _columns(view: str) -> list[int]:
     return [place for place, _ in scorers_of(view)]
 
 
-def build_index(agents: Sequence[Agent]) -> Index:
+def build_index(agents: Sequence[Agent], encoder: Encoder) -> Index:
     """Indexes agents; their order is that of the rows."""
-    counts: dict[str, list[dict[str, Counter[str]]]] = {view: [] for view in VIEWS}
+    read = [[(passage.field, analyze(passage.text)) for passage in passages(agent)] for agent in agents]
     sizes: Counter[str] = Counter()
-    for agent in agents:
-        of_agent: dict[str, dict[str, Counter[str]]] = {view: {} for view in VIEWS}
-        for passage in passages(agent):
-            words = analyze(passage.text)
-            sizes[passage.field] += len(words)
-            for view, terms_of in VIEWS.items():
-                if passage.field in _VIEW_FIELDS[view]:
-                    of_agent[view].setdefault(passage.field, Counter()).update(terms_of(words))
-        for view, fields in of_agent.items():
-            counts[view].append(fields)
+    for agent in read:
+        for field, words in agent:
+            sizes[field] += len(words)
     share = sizes["example"] / max(1, sum(sizes[field] for field in ("example", "description", "body")))
     return Index(
         keywords=_keywords(agents),
         postings={
-            view: build_postings(rows, [scorer for _, scorer in scorers_of(view)]) for view, rows in counts.items()
+            view: build_postings([_counts(agent, view) for agent in read], [scorer for _, scorer in scorers_of(view)])
+            for view in VIEWS
         },
+        dense=build_dense(read, encoder),
         regression=_learn(agents) if share > _EXAMPLE_SHARE_TO_LEARN else None,
         example_share=share,
         agent_count=len(agents),
     )
+
+
+def _counts(agent: FieldWords, view: str) -> dict[str, Counter[str]]:
+    """How often each term of a view stands in each field of an agent."""
+    found: dict[str, Counter[str]] = {}
+    for field, words in agent:
+        if field in _VIEW_FIELDS[view]:
+            found.setdefault(field, Counter()).update(VIEWS[view](words))
+    return found
 
 
 def _keywords(agents: Sequence[Agent]) -> dict[tuple[str, ...], tuple[int, ...]]:

@@ -62,7 +62,8 @@ class Router:
     disabled: names of agents to keep out of routing, besides those whose file says so.
     weights: what each scorer counts; the shipped ones if not given.
 
-    Raises ConfigError for a rule that can't be used, and UnknownAgentError for a fallback that does not exist.
+    Raises ConfigError for a rule that can't be used or a precision that can't be had, and UnknownAgentError for a
+    fallback that does not exist.
     """
 
     def __init__(
@@ -82,20 +83,16 @@ class Router:
         self._rules = compile_rules(rules, self.agents)
         self._rows = {agent.name: row for row, agent in enumerate(self.routable)}
         self._by_name = {agent.name: agent for agent in self.agents}
+        wanted = self.settings.precision
+        self.threshold = self.weights.threshold_for(wanted) if wanted is not None else self.settings.min_confidence
+        """The confidence below which nobody is chosen."""
         fallback = self.settings.fallback
         self._fallback = find_agent(fallback, self.agents) if fallback else None
 
     @functools.cached_property
     def index(self) -> Index:
         """The index of the routable agents, in the order of `routable`."""
-        return build_index(self.routable)
-
-    @functools.cached_property
-    def threshold(self) -> float:
-        """The confidence below which nobody is chosen: from `precision`, if config wants one, or `min_confidence`."""
-        if self.settings.precision is not None:
-            return self.weights.threshold_for(self.settings.precision)
-        return self.settings.min_confidence
+        return build_index(self.routable, self.weights.encoder)
 
     def route(
         self,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["KEYWORDS", "REGRESSION", "SCORERS", "Scorer", "scorers_of"]
+__all__ = ["DENSE", "KEYWORDS", "REGRESSION", "SCORERS", "Scorer", "scorers_of"]
 
 _WHOLE = ("name", "description", "trigger", "example", "context", "body")
 
@@ -57,6 +57,9 @@ KEYWORDS = "trigger.keywords"
 
 REGRESSION = "example.regression"
 """The scorer that is learned from a registry's own examples, where it has little else."""
+
+DENSE = ("meaning.prose", "meaning.examples")
+"""The scorers that compare vectors: of the task with that of an agent's prose, and with the mean of its examples."""
 
 
 def scorers_of(view: str) -> Iterator[tuple[int, Scorer]]:

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import math
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +22,12 @@ from numpy.typing import NDArray
 
 from dispatcher.errors import ConfigError
 from dispatcher.routing.confidence import FITS_FEATURES, RIGHT_FEATURES
+from dispatcher.routing.encoder import Encoder, load_encoder, shipped_encoder
 from dispatcher.routing.index import FEATURES
 
 __all__ = ["Calibration", "Weights", "example_gate", "load_weights", "shipped_weights"]
 
-FORMAT = 1
+FORMAT = 2
 _SHARE_OF_FULL_EXAMPLES = 0.5
 
 
@@ -46,7 +48,8 @@ class Weights:
 
     `prose` and `examples` give a weight a feature of the index. `right` tells whether the first pick is right, if any
     agent fits; `fits` whether one does, `fits_share` being the share of such tasks that it was learned with.
-    `thresholds` gives, for a wanted precision, the confidence from which on decisions reach it.
+    `thresholds` gives, for a wanted precision, the confidence from which on decisions reach it. `encoder_digest` names
+    the encoder that they were learned with, and `encoder_path` is its file, None for the shipped one.
     """
 
     prose: Mapping[str, float]
@@ -56,6 +59,20 @@ class Weights:
     fits_share: float
     thresholds: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    encoder_digest: str = ""
+    encoder_path: Path | None = None
+
+    @functools.cached_property
+    def encoder(self) -> Encoder:
+        """The encoder that these weights were learned with. Raises ConfigError if it is not there, or is another."""
+        found = load_encoder(self.encoder_path) if self.encoder_path is not None else shipped_encoder()
+        if self.encoder_digest not in ("", found.digest):
+            place = self.encoder_path or "the shipped one"
+            raise ConfigError(
+                f"the weights were learned with encoder {self.encoder_digest}, and {place} is {found.digest}",
+                hint="fit them again with `dispatch tune`",
+            )
+        return found
 
     def for_share(self, example_share: float) -> NDArray[np.float64]:
         """The weight of every feature, for a registry with that share of examples."""
@@ -65,11 +82,22 @@ class Weights:
         )
 
     def threshold_for(self, precision: float) -> float:
-        """The confidence from which on decisions have reached that precision, the next one up that is known."""
-        known = sorted((float(wanted), threshold) for wanted, threshold in self.thresholds.items())
-        return next((threshold for wanted, threshold in known if wanted >= precision), 1.0)
+        """The confidence from which on decisions have reached that precision, the next one up that is known.
 
-    def to_json(self) -> str:
+        Raises ConfigError for a precision that they have never been seen to reach.
+        """
+        known = sorted((float(wanted), threshold) for wanted, threshold in self.thresholds.items())
+        for wanted, threshold in known:
+            if wanted >= precision:
+                return threshold
+        most = f"{known[-1][0]:g}" if known else "none"
+        raise ConfigError(
+            f"no confidence is known from which on a share of {precision:g} is right; the highest known is {most}",
+            hint="ask for a lower precision, or set routing.min_confidence",
+        )
+
+    def to_json(self, folder: Path | None = None) -> str:
+        """The text of the weights file; an encoder of their own is named relative to the folder that it is for."""
         tree = {
             "format": FORMAT,
             "scorers": {
@@ -82,9 +110,17 @@ class Weights:
                 "fits_share": self.fits_share,
                 "thresholds": dict(self.thresholds),
             },
+            "encoder": self._encoder(folder),
             "provenance": dict(self.provenance),
         }
         return json.dumps(tree, indent=1, ensure_ascii=False) + "\n"
+
+    def _encoder(self, folder: Path | None) -> dict[str, str]:
+        if self.encoder_path is None:
+            return {"digest": self.encoder_digest}
+        path = self.encoder_path.absolute()
+        shown = Path(os.path.relpath(path, folder.absolute())) if folder is not None else path
+        return {"digest": self.encoder_digest, "file": shown.as_posix()}
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -100,7 +136,7 @@ def example_gate(example_share: float) -> float:
 def load_weights(path: Path) -> Weights:
     """Reads a weights file. Raises ConfigError for one that can't be read or is of another format."""
     try:
-        return parse_weights(path.read_text(encoding="utf-8"))
+        return parse_weights(path.read_text(encoding="utf-8"), path.parent)
     except OSError as problem:
         raise ConfigError(
             f"{path}: the weights file can't be read: {problem.strerror}", hint="check --weights"
@@ -117,15 +153,16 @@ def shipped_weights() -> Weights:
     return parse_weights((Path(__file__).parent / "weights.json").read_text(encoding="utf-8"))
 
 
-def parse_weights(text: str) -> Weights:
-    """The weights in a file's text. Raises ValueError, KeyError or TypeError if there are none."""
+def parse_weights(text: str, folder: Path | None = None) -> Weights:
+    """The weights in a file's text, with an encoder of their own in that folder. Raises ValueError, KeyError or
+    TypeError if there are none."""
     tree = json.loads(text)
     if tree["format"] != FORMAT:
         raise ValueError(f"its format is {tree['format']}")
     unknown = set(tree["scorers"]) - set(FEATURES)
     if unknown:
         raise ValueError(f"there is no scorer {', '.join(sorted(unknown))}")
-    confidence = tree["confidence"]
+    confidence, encoder = tree["confidence"], tree.get("encoder", {})
     return Weights(
         prose={name: _number(entry["prose"]) for name, entry in tree["scorers"].items()},
         examples={name: _number(entry["examples"]) for name, entry in tree["scorers"].items()},
@@ -134,6 +171,8 @@ def parse_weights(text: str) -> Weights:
         fits_share=_number(confidence["fits_share"]),
         thresholds={str(_number(wanted)): _number(value) for wanted, value in confidence.get("thresholds", {}).items()},
         provenance=dict(tree.get("provenance", {})),
+        encoder_digest=str(encoder.get("digest", "")),
+        encoder_path=folder / encoder["file"] if folder is not None and "file" in encoder else None,
     )
 
 

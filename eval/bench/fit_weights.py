@@ -1,11 +1,12 @@
 """Makes the shipped weights file again, from labelled tasks.
 
-    python eval/bench/fit_weights.py BENCH [--out FILE] [--folds DIR]
+    python eval/bench/fit_weights.py BENCH [--out FILE] [--folds DIR] [--encoders DIR]
 
 BENCH is a folder of routing benchmarks: `agents/NAME/{zero,held}/{agents,tasks.jsonl}` with
 `agents/NAME/enriched.jsonl`, and `intents/NAME/{agents.json,tasks.jsonl}`. To these comes the half of the bundled
 agents' tasks that is meant for it, `eval/tasks/tune.jsonl`; the other half, `held.jsonl`, is never looked at. With
---folds, each set also gets a file that never saw it, by the set's name, for `dispatch eval --weights`.
+--folds, each set also gets a file that never saw it, by the set's name, for `dispatch eval --weights`; --encoders is
+the folder of encoders that never saw it either, as `eval/research/train_encoder.py --folds` makes them.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("bench", type=Path)
     parser.add_argument("--out", type=Path, default=ROOT / "dispatcher" / "routing" / "weights.json")
     parser.add_argument("--folds", type=Path)
+    parser.add_argument("--encoders", type=Path)
     return parser.parse_args()
 
 
@@ -44,4 +46,6 @@ if __name__ == "__main__":
     given = arguments()
     words = ["tune", "--from-scratch", "--out", str(given.out)]
     words += [word for one in sets(given.bench) for word in ("--set", one)]
-    main([*words, "--folds", str(given.folds)] if given.folds else words)
+    words += ["--folds", str(given.folds)] if given.folds else []
+    words += ["--encoders", str(given.encoders)] if given.encoders else []
+    main(words)

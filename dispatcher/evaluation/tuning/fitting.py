@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 
 from dispatcher.evaluation.tuning.problems import Problem
 from dispatcher.routing.index import FEATURES
+from dispatcher.routing.scorers import DENSE, REGRESSION
 
 __all__ = ["FeatureWeights", "fit_weights", "uniform_weights"]
 
-_PENALTY = 5.0
+# Scorers that compare words share their evidence and so their weight; one that stands alone is held less.
+_PENALTY, _PENALTY_ALONE = 5.0, 0.3
 _LEAST_EXCLUSION = 0.25
 _MOST_ITERATIONS = 300
 _COUNT = len(FEATURES)
 _EXCLUSION = FEATURES.index("exclusion.tfidf")
+_PENALTIES = np.tile([_PENALTY_ALONE if name in (*DENSE, REGRESSION) else _PENALTY for name in FEATURES], 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,8 @@ def fit_weights(problems: Sequence[Problem], start: FeatureWeights) -> FeatureWe
             gradient[:_COUNT] -= importance * (1 - gate) * slope
             gradient[_COUNT:] -= importance * gate * slope
         distance = weights - origin
-        value += _PENALTY * float(distance @ distance)
-        return value / total, (gradient + 2 * _PENALTY * distance) / total
+        value += float(distance @ (_PENALTIES * distance))
+        return value / total, (gradient + 2 * _PENALTIES * distance) / total
 
     found = minimize(loss, first, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _MOST_ITERATIONS}).x
     return FeatureWeights(found[:_COUNT], found[_COUNT:])

@@ -15,6 +15,7 @@ from dispatcher.agent import Agent
 from dispatcher.errors import UsageError
 from dispatcher.evaluation.tasks import check_labels, read_tasks
 from dispatcher.registry import Registry
+from dispatcher.routing.encoder import Encoder, shipped_encoder
 from dispatcher.routing.index import FEATURES, TaskScores, build_index
 from dispatcher.routing.text import analyze, content_stems
 from dispatcher.routing.weights import example_gate
@@ -43,7 +44,7 @@ class Problem:
     `agents` are the names of the agents, in the order of the rows. `raw` has the shape (tasks, agents, features) and
     `lengths` (tasks, features), as the index gives them; `expected` is the row of the right agent, or -1 where none
     fits; `gate` says how far the registry is known by examples; `word_counts` is the number of words that carry meaning
-    in each task.
+    in each task; `encoder` is the one that the features of meaning come from.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Problem:
     expected: NDArray[np.int64]
     gate: float
     word_counts: NDArray[np.int64]
+    encoder: Encoder
     digest: str = ""
 
     @property
@@ -134,8 +136,13 @@ def parse_set(text: str) -> TuningSet:
     )
 
 
-def load_problem(tuning_set: TuningSet, *, progress: Callable[[int], None] | None = None) -> Problem:
-    """Reads a set and lets the index score it. Raises UsageError for labels that no agent has, and missing files."""
+def load_problem(
+    tuning_set: TuningSet, *, encoder: Encoder | None = None, progress: Callable[[int], None] | None = None
+) -> Problem:
+    """Reads a set and lets the index score it, with the shipped encoder if none is given.
+
+    Raises UsageError for labels that no agent has, and missing files.
+    """
     if tuning_set.enriched is not None and not tuning_set.enriched.is_file():
         raise UsageError(f"{tuning_set.enriched}: there is no such file", hint="check what stands after + in --set")
     registry = Registry.from_paths(tuning_set.agents, enriched=tuning_set.enriched)
@@ -143,7 +150,8 @@ def load_problem(tuning_set: TuningSet, *, progress: Callable[[int], None] | Non
     tasks = read_tasks(tuning_set.tasks)
     check_labels(tasks, [agent.name for agent in agents], tuning_set.tasks)
     rows = {agent.name: row for row, agent in enumerate(agents)}
-    index = build_index(agents)
+    encoder = encoder or shipped_encoder()
+    index = build_index(agents, encoder)
     raw = np.zeros((len(tasks), len(agents), len(FEATURES)), np.float32)
     lengths = np.zeros((len(tasks), len(FEATURES)), np.float32)
     word_counts = np.zeros(len(tasks), np.int64)
@@ -161,6 +169,7 @@ def load_problem(tuning_set: TuningSet, *, progress: Callable[[int], None] | Non
         expected=np.array([-1 if task.agent is None else rows[task.agent] for task in tasks], np.int64),
         gate=example_gate(index.example_share),
         word_counts=word_counts,
+        encoder=encoder,
         digest=_digest(agents, tuning_set.tasks),
     )
 

@@ -18,6 +18,7 @@ from dispatcher.errors import UsageError
 from dispatcher.evaluation.tuning.calibrating import Observations, calibrate, observe, thresholds_for
 from dispatcher.evaluation.tuning.fitting import FeatureWeights, fit_weights, uniform_weights
 from dispatcher.evaluation.tuning.problems import Problem
+from dispatcher.routing.encoder import Encoder, shipped_encoder
 from dispatcher.routing.index import FEATURES
 from dispatcher.routing.weights import Weights
 from dispatcher.version import __version__
@@ -68,6 +69,7 @@ def tune(
     problems: Sequence[Problem],
     *,
     before: Weights,
+    encoder: Encoder | None = None,
     replaced: Weights | None = None,
     from_scratch: bool = False,
     progress: Callable[[str], None] | None = None,
@@ -78,6 +80,8 @@ def tune(
     ----------
     problems: the sets; those of one name are left out together.
     before: the weights to improve on, and to stay near to, unless `from_scratch`.
+    encoder: what the weights fitted on everything go with, the shipped one if not given; those of a fold go with the
+        encoder of the sets left out.
     replaced: the weights to compare with, if not those before.
     progress: called with what is being done.
     """
@@ -96,13 +100,15 @@ def tune(
         said(f"without {name}")
         fitted = fit_weights(kept, start)
         observed = Observations.joined([observe(problem, fitted) for problem in kept])
-        weights = _weights(fitted, observed, _provenance(kept, start_name) | {"left_out": name}, kept_start)
+        provenance = _provenance(kept, start_name) | {"left_out": name}
+        weights = _weights(fitted, observed, provenance, kept_start, left_out[0].encoder)
         folds.append(_fold(name, weights, fitted, left_out, replaced or before))
         unseen.extend(observe(problem, fitted) for problem in left_out)
     said("on everything")
     fitted = fit_weights(problems, start)
     provenance = _provenance(problems, start_name) | {"held_out": [_held_out(fold) for fold in folds]}
-    return Tuned(weights=_weights(fitted, Observations.joined(unseen), provenance, kept_start), folds=tuple(folds))
+    weights = _weights(fitted, Observations.joined(unseen), provenance, kept_start, encoder or shipped_encoder())
+    return Tuned(weights=weights, folds=tuple(folds))
 
 
 def seen_by(weights: Weights, problems: Sequence[Problem]) -> tuple[Problem, ...]:
@@ -130,12 +136,25 @@ def _splits(problems: Sequence[Problem]) -> Iterator[tuple[str, list[Problem], l
 
 
 def _weights(
-    fitted: FeatureWeights, observed: Observations, provenance: Mapping[str, Any], start: Weights | None
+    fitted: FeatureWeights,
+    observed: Observations,
+    provenance: Mapping[str, Any],
+    start: Weights | None,
+    encoder: Encoder,
 ) -> Weights:
     """A weights file; what there is too little to learn confidence from keeps that of the start."""
     prose, examples = fitted.named()
     right, fits, share = calibrate(observed, start)
-    weights = Weights(prose=prose, examples=examples, right=right, fits=fits, fits_share=share, provenance=provenance)
+    weights = Weights(
+        prose=prose,
+        examples=examples,
+        right=right,
+        fits=fits,
+        fits_share=share,
+        provenance=provenance,
+        encoder_digest=encoder.digest,
+        encoder_path=encoder.path,
+    )
     if start is not None and right is start.right:
         return replace(weights, thresholds=start.thresholds)
     return replace(weights, thresholds=thresholds_for(observed, weights))

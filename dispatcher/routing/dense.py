@@ -1,0 +1,52 @@
+"""What the encoder says: the cosines of a task with each agent's prose, and with the mean of its examples."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dispatcher.routing.encoder import Encoder, unit
+from dispatcher.routing.text import Word
+
+__all__ = ["DENSE_PARTS", "DenseIndex", "FieldWords", "build_dense"]
+
+DENSE_PARTS: tuple[Collection[str], ...] = (
+    frozenset({"name", "description"}),
+    frozenset({"trigger", "capability"}),
+    frozenset({"heading", "body"}),
+)
+"""The fields of the parts that the vector of an agent's prose is put together from."""
+
+FieldWords = Sequence[tuple[str, Sequence[Word]]]
+"""The passages of an agent: the field of each, and its words."""
+
+
+@dataclass(frozen=True, slots=True)
+class DenseIndex:
+    """`vectors` has the shape (2, agents, dimensions): of the agents' prose, and of their examples."""
+
+    encoder: Encoder
+    vectors: NDArray[np.float64]
+
+    def score(self, tasks: Sequence[Sequence[Word]]) -> NDArray[np.float64]:
+        """The cosines, at least 0; shape (tasks, agents, 2)."""
+        of_tasks = self.encoder.encode(tasks)
+        cosines = np.stack([of_tasks @ vectors.T for vectors in self.vectors], axis=-1)
+        return np.asarray(np.maximum(cosines, 0.0))
+
+
+def build_dense(agents: Sequence[FieldWords], encoder: Encoder) -> DenseIndex:
+    """The vectors of all agents."""
+    parts = [
+        encoder.encode([[word for field, words in agent if field in fields for word in words] for agent in agents])
+        for fields in DENSE_PARTS
+    ]
+    prose = unit(sum((weight * part for weight, part in zip(encoder.parts, parts, strict=True)), np.zeros(())))
+    examples = [[words for field, words in agent if field == "example"] for agent in agents]
+    owners = np.repeat(np.arange(len(agents)), [len(texts) for texts in examples])
+    of_examples = np.zeros_like(prose)
+    np.add.at(of_examples, owners, encoder.encode([words for texts in examples for words in texts]))
+    return DenseIndex(encoder, np.stack([prose, unit(of_examples)]))

@@ -1,0 +1,141 @@
+"""Dense encoders: words → a vector, so that texts meet that share a meaning and not a word.
+
+The shipped one is a table of vectors, one a stem, learned from tasks and the agents they are for (`eval/research/`).
+Others can take its place: a folder of a static model2vec model, with weights fitted to it. Knows of texts alone, not
+of agents.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dispatcher.errors import ConfigError
+from dispatcher.routing.text import Word
+
+__all__ = ["Encoder", "StemEncoder", "load_encoder", "shipped_encoder", "stems_of", "unit"]
+
+
+class Encoder(Protocol):
+    """What the index asks of an encoder.
+
+    `digest` names its content; `path` is where it was read from, None for the shipped one; `parts` is what name and
+    description, triggers and capabilities, and the body count in an agent's vector.
+    """
+
+    digest: str
+    path: Path | None
+    parts: tuple[float, float, float]
+
+    def encode(self, texts: Sequence[Sequence[Word]]) -> NDArray[np.float64]:
+        """A vector of length 1 for each text, shape (texts, dimensions); zeros for one without a word that is known."""
+        ...
+
+
+class StemEncoder:
+    """A vector a stem; that of a text is their sum, each by the logarithm of its count.
+
+    Parameters
+    ----------
+    stems: in the order of the rows.
+    vectors: shape (stems, dimensions), 8 bits a number.
+    scales: what the numbers of a row are multiplied by, shape (stems,).
+    """
+
+    def __init__(
+        self,
+        stems: Sequence[str],
+        vectors: NDArray[np.int8],
+        scales: NDArray[np.float32],
+        parts: tuple[float, float, float],
+        *,
+        path: Path | None = None,
+        digest: str = "",
+    ) -> None:
+        self.path = path
+        self.digest = digest
+        self.parts = parts
+        self._rows = {stem: row for row, stem in enumerate(stems)}
+        self._vectors = vectors
+        self._scales = scales
+
+    def encode(self, texts: Sequence[Sequence[Word]]) -> NDArray[np.float64]:
+        found = np.zeros((len(texts), self._vectors.shape[1]))
+        for number, words in enumerate(texts):
+            counts = Counter(stem for stem in stems_of(words) if stem in self._rows)
+            if counts:
+                rows = [self._rows[stem] for stem in counts]
+                amounts = self._scales[rows] * np.array([1 + math.log(count) for count in counts.values()])
+                found[number] = amounts @ self._vectors[rows].astype(float)
+        return unit(found)
+
+    @classmethod
+    def from_vectors(
+        cls, stems: Sequence[str], vectors: NDArray[np.float32], parts: tuple[float, float, float]
+    ) -> StemEncoder:
+        """An encoder of vectors as they were learned, rounded to 8 bits a number."""
+        scales = np.maximum(np.abs(vectors).max(axis=1), 1e-9) / 127
+        rounded = np.round(vectors / scales[:, None]).astype(np.int8)
+        return cls(stems, rounded, scales.astype(np.float32), parts)
+
+    def to_bytes(self) -> bytes:
+        """The file of this encoder: arrays of numpy, without pickled objects."""
+        written = io.BytesIO()
+        np.savez(
+            written,
+            stems=np.frombuffer("\n".join(self._rows).encode(), np.uint8),
+            vectors=self._vectors,
+            scales=self._scales,
+            parts=np.array(self.parts, np.float32),
+        )
+        return written.getvalue()
+
+
+def stems_of(words: Sequence[Word]) -> list[str]:
+    """The stems that an encoder looks at: those that can carry meaning."""
+    return [word.stem for word in words if word.carries_meaning]
+
+
+def unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Vectors of length 1 in the same directions; shape (vectors, dimensions)."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0))
+
+
+def load_encoder(path: Path) -> Encoder:
+    """Reads the file of a StemEncoder. Raises ConfigError for anything else."""
+    try:
+        content = path.read_bytes()
+        return _parse(content, path)
+    except OSError as problem:
+        raise ConfigError(
+            f"{path}: the encoder can't be read: {problem.strerror}", hint="it belongs beside its weights file"
+        ) from None
+    except (ValueError, KeyError, TypeError, EOFError) as problem:
+        raise ConfigError(f"{path}: this is no encoder: {problem}", hint="it belongs beside its weights file") from None
+
+
+@functools.cache
+def shipped_encoder() -> Encoder:
+    """The encoder that comes with the package."""
+    return _parse((Path(__file__).parent / "encoder.npz").read_bytes(), None)
+
+
+def _parse(content: bytes, path: Path | None) -> StemEncoder:
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        stems = arrays["stems"].tobytes().decode().split("\n")
+        vectors, scales, parts = arrays["vectors"], arrays["scales"], arrays["parts"]
+    if vectors.dtype != np.int8 or vectors.shape[:1] != scales.shape or len(stems) != len(scales):
+        raise ValueError("its tables do not fit together")
+    first, second, third = (float(part) for part in parts)
+    digest = hashlib.sha256(content).hexdigest()[:12]
+    return StemEncoder(stems, vectors, scales, (first, second, third), path=path, digest=digest)

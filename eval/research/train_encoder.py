@@ -1,0 +1,255 @@
+"""Trains the shipped encoder, and those that tell honestly what it is worth.
+
+    pip install torch
+    python eval/research/train_encoder.py BENCH WILD [--out FILE] [--folds DIR]
+
+BENCH is the folder of routing benchmarks that `eval/bench/fit_weights.py` takes, WILD one of agent files from many
+collections. Learned from: the benchmarks' example turns and enriched examples, the example turns in WILD, the tasks of
+`tasks.jsonl` beside this script (written for agents of WILD), `agents/enriched.jsonl` with `eval/tasks/tune.jsonl`,
+and the bullets of all files as if they were tasks. With --folds, each benchmark registry and the bundled agents also
+get an encoder that was trained without them, and without the agents of WILD that bear their names.
+
+The task's vector is compared with those of all agents of its registry, and the right one is made likelier (a softmax
+over cosines). Vectors start from a singular value decomposition of the agents' texts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse
+import torch
+from numpy.typing import NDArray
+
+from dispatcher import Agent, Registry
+from dispatcher.agentfile import read_agent_file
+from dispatcher.routing.dense import DENSE_PARTS
+from dispatcher.routing.encoder import StemEncoder, stems_of
+from dispatcher.routing.passages import passages
+from dispatcher.routing.text import analyze
+
+ROOT = Path(__file__).resolve().parents[2]
+TASKS = Path(__file__).with_name("tasks.jsonl")
+DIMENSIONS = 128
+FEWEST_TEXTS = 3  # that have a stem, for it to get a vector
+STEPS = 600
+BATCH = 256
+SEED = 20
+LEARNING_RATE = 2e-3
+KINDS = {"turns": 2.0, "written": 1.0, "bullets": 0.35}  # what a kind of task counts
+WORDS_LEFT_OUT = 0.2  # of a task, by chance, at each step; of an agent 0.3
+AGENT_WORDS_LEFT_OUT = 0.3
+PASSAGE_WORDS = range(3, 41)
+
+Stems = list[str]
+Pairs = list[tuple[Stems, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """The agents of a registry, the stems of their parts, and tasks with the row of their agent, by kind."""
+
+    name: str
+    slugs: tuple[str, ...]
+    parts: tuple[tuple[Stems, ...], ...]
+    tasks: Mapping[str, Pairs]
+
+    def without(self, slugs: Collection[str]) -> Corpus:
+        """The corpus less some agents."""
+        rows = [row for row, slug in enumerate(self.slugs) if slug not in slugs]
+        place = {row: number for number, row in enumerate(rows)}
+        tasks = {
+            kind: [(text, place[row]) for text, row in pairs if row in place] for kind, pairs in self.tasks.items()
+        }
+        names = tuple(self.slugs[row] for row in rows)
+        return replace(self, slugs=names, parts=tuple(self.parts[row] for row in rows), tasks=tasks)
+
+
+def read_corpora(bench: Path, wild: Path) -> list[Corpus]:
+    corpora = [read_registry(folder) for folder in sorted((bench / "agents").iterdir())]
+    return [*corpora, read_bundled(), read_wild(wild)]
+
+
+def read_registry(folder: Path) -> Corpus:
+    """A registry of the benchmarks: the files without their examples."""
+    agents = Registry.from_paths(folder / "zero" / "agents", enriched=folder / "enriched.jsonl").routable
+    return corpus_of(folder.name, agents, labelled(folder / "zero" / "tasks.jsonl"))
+
+
+def read_bundled() -> Corpus:
+    agents = Registry.from_paths(ROOT / "agents").routable
+    return corpus_of("bundled", agents, labelled(ROOT / "eval" / "tasks" / "tune.jsonl"))
+
+
+def read_wild(folder: Path) -> Corpus:
+    agents: dict[str, Agent] = {}
+    for path in sorted(folder.rglob("*.md")):
+        for agent in read_agent_file(path).agents:
+            agents.setdefault(agent.name, agent)
+    written = [(task, entry["agent"]) for entry in lines(TASKS) for task in entry["tasks"]]
+    return corpus_of("wild", tuple(agents.values()), [], written)
+
+
+def labelled(path: Path) -> list[tuple[str, str]]:
+    return [(entry["task"], entry["agent"]) for entry in lines(path) if entry["agent"]]
+
+
+def lines(path: Path) -> Iterator[dict[str, str]]:
+    return map(json.loads, path.read_text(encoding="utf-8").splitlines())
+
+
+def corpus_of(
+    name: str, agents: Sequence[Agent], turns: list[tuple[str, str]], written: Sequence[tuple[str, str]] = ()
+) -> Corpus:
+    """A corpus of agents, tasks that people typed, and tasks that were written for the agents."""
+    rows = {agent.name: row for row, agent in enumerate(agents)}
+    turns = [*turns, *((example.user, agent.name) for agent in agents for example in agent.examples)]
+    written = [*written, *((passage.text, agent.name) for agent in agents for passage in agent.enriched)]
+    bullets = [
+        (passage.text, agent.name)
+        for agent in agents
+        for passage in passages(agent)
+        if passage.field in ("bullet", "trigger", "heading") and len(passage.text.split()) in PASSAGE_WORDS
+    ]
+    kinds = {"turns": turns, "written": written, "bullets": bullets}
+    return Corpus(
+        name=name,
+        slugs=tuple(agent.slug for agent in agents),
+        parts=tuple(parts_of(agent) for agent in agents),
+        tasks={kind: [(stems(text), rows[agent]) for text, agent in found] for kind, found in kinds.items()},
+    )
+
+
+def parts_of(agent: Agent) -> tuple[Stems, ...]:
+    """The stems of an agent's parts, as the index puts them together."""
+    found = list(passages(agent))
+    return tuple(
+        [stem for passage in found if passage.field in fields for stem in stems(passage.text)] for fields in DENSE_PARTS
+    )
+
+
+def stems(text: str) -> Stems:
+    return stems_of(analyze(text))
+
+
+class Vocabulary:
+    """The stems that get a vector, and texts as rows of their TF-IDF weights."""
+
+    def __init__(self, corpora: Sequence[Corpus]) -> None:
+        texts = [[*itertools.chain(*parts)] for corpus in corpora for parts in corpus.parts]
+        texts += [text for corpus in corpora for kind in ("turns", "written") for text, _ in corpus.tasks[kind]]
+        frequency = Counter(stem for text in texts for stem in set(text))
+        known = sorted(stem for stem, count in frequency.items() if count >= FEWEST_TEXTS)
+        self.numbers = {stem: number for number, stem in enumerate(known)}
+        self.idf = np.array([math.log((1 + len(texts)) / (1 + frequency[stem])) + 1 for stem in known], np.float32)
+
+    def rows(self, texts: Sequence[Stems]) -> scipy.sparse.csr_matrix:
+        """A row of length 1 a text; shape (texts, stems)."""
+        counts = [Counter(self.numbers[stem] for stem in text if stem in self.numbers) for text in texts]
+        columns = np.array([number for count in counts for number in count], np.int64)
+        values = np.array([1 + math.log(times) for count in counts for times in count.values()], np.float32)
+        starts = np.cumsum([0, *(len(count) for count in counts)])
+        matrix = scipy.sparse.csr_matrix(
+            (values * self.idf[columns], columns, starts), shape=(len(texts), len(self.numbers))
+        )
+        lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
+        return (scipy.sparse.diags(1 / np.where(lengths > 0, lengths, 1)) @ matrix).tocsr().astype(np.float32)
+
+
+def train(corpora: Sequence[Corpus], steps: int = STEPS) -> StemEncoder:
+    """An encoder that has seen some corpora."""
+    torch.manual_seed(SEED)
+    chance = np.random.default_rng(SEED)
+    vocabulary = Vocabulary(corpora)
+    agents = [[vocabulary.rows(list(texts)) for texts in zip(*corpus.parts, strict=True)] for corpus in corpora]
+    batches = [
+        (number, vocabulary.rows([text for text, _ in pairs]), np.array([row for _, row in pairs]), weight)
+        for number, corpus in enumerate(corpora)
+        for kind, weight in KINDS.items()
+        if (pairs := corpus.tasks[kind])
+    ]
+    share = np.array([weight * math.sqrt(len(rows)) for _, _, rows, weight in batches])
+    share /= share.sum()
+    vectors = torch.nn.Parameter(torch.tensor(first_vectors(scipy.sparse.vstack([m for part in agents for m in part]))))
+    gains = torch.nn.Parameter(torch.zeros(len(vocabulary.numbers)))
+    mixture = torch.nn.Parameter(torch.tensor([1.0, 0.5, 1.0]))
+    sharpness = torch.nn.Parameter(torch.tensor(3.0))
+    rates = (LEARNING_RATE, 1e-2, 2e-2)
+    groups = ([vectors], [gains], [mixture, sharpness])
+    optimizer = torch.optim.Adam([{"params": group, "lr": rate} for group, rate in zip(groups, rates, strict=True)])
+    for step in range(steps):
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * min(1.0, max(0.05, (steps - step) / (0.4 * steps)))
+        number, tasks, rows, _ = batches[chance.choice(len(batches), p=share)]
+        chosen = chance.choice(len(rows), min(BATCH, len(rows)), replace=False)
+        table = vectors * torch.exp(gains)[:, None]
+        of_tasks = unit(torch.sparse.mm(thinned(tasks[chosen], WORDS_LEFT_OUT), table))
+        of_agents = unit(
+            sum(
+                weight * unit(torch.sparse.mm(thinned(part, AGENT_WORDS_LEFT_OUT), table))
+                for weight, part in zip(mixture, agents[number], strict=True)
+            )
+        )
+        logits = torch.exp(sharpness) * of_tasks @ of_agents.T
+        loss = torch.nn.functional.cross_entropy(logits, torch.tensor(rows[chosen]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    table = (vectors * torch.exp(gains)[:, None]).detach().numpy() * vocabulary.idf[:, None]
+    first, second, third = (round(float(weight), 4) for weight in mixture.detach())
+    return StemEncoder.from_vectors(list(vocabulary.numbers), table, (first, second, third))
+
+
+def first_vectors(texts: scipy.sparse.csr_matrix) -> NDArray[np.float32]:
+    """Vectors of stems to start from, of length 1 in the mean; shape (stems, dimensions)."""
+    from sklearn.utils.extmath import randomized_svd
+
+    _, sizes, directions = randomized_svd(texts, DIMENSIONS, n_iter=7, random_state=SEED)
+    found = directions.T * np.sqrt(sizes)
+    return np.asarray(found / np.linalg.norm(found, axis=1).mean(), np.float32)
+
+
+def thinned(rows: scipy.sparse.csr_matrix, share: float) -> torch.Tensor:
+    """Rows with some of their words left out by chance."""
+    found = rows.tocoo()
+    values = torch.tensor(found.data) * (torch.rand(len(found.data)) >= share)
+    places = torch.tensor(np.vstack([found.row, found.col]), dtype=torch.int64)
+    return torch.sparse_coo_tensor(places, values, found.shape, is_coalesced=True, check_invariants=False)
+
+
+def unit(vectors: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.normalize(vectors + 1e-9, dim=1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bench", type=Path)
+    parser.add_argument("wild", type=Path)
+    parser.add_argument("--out", type=Path, default=ROOT / "dispatcher" / "routing" / "encoder.npz")
+    parser.add_argument("--folds", type=Path)
+    given = parser.parse_args()
+    corpora = read_corpora(given.bench, given.wild)
+    if given.folds:
+        given.folds.mkdir(parents=True, exist_ok=True)
+        for left_out in corpora[:-1]:
+            kept = [corpus.without(left_out.slugs) if corpus.name == "wild" else corpus for corpus in corpora]
+            write(train([corpus for corpus in kept if corpus is not left_out]), given.folds / f"{left_out.name}.npz")
+    write(train(corpora), given.out)
+
+
+def write(encoder: StemEncoder, path: Path) -> None:
+    content = encoder.to_bytes()
+    path.write_bytes(content)
+    print(f"{path}: {len(content):,} bytes")
+
+
+if __name__ == "__main__":
+    main()
