@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from dispatcher.errors import ConfigError
 from dispatcher.routing.confidence import FITS_FEATURES, RIGHT_FEATURES
 from dispatcher.routing.index import FEATURES
+from dispatcher.routing.judged import JUDGED_FEATURES
 
 __all__ = ["Calibration", "Weights", "example_gate", "load_weights", "shipped_weights"]
 
@@ -39,6 +40,9 @@ class Calibration:
     def log_odds(self, features: Mapping[str, float]) -> float:
         return self.intercept + sum(weight * features[name] for name, weight in self.coefficients.items())
 
+    def probability(self, features: Mapping[str, float]) -> float:
+        return 1 / (1 + math.exp(-max(-30.0, min(30.0, self.log_odds(features)))))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
@@ -47,6 +51,8 @@ class Weights:
     `prose` and `examples` give a weight a feature of the index. `right` tells whether the first pick is right, if any
     agent fits; `fits` whether one does, `fits_share` being the share of such tasks that it was learned with.
     `thresholds` gives, for a wanted precision, the confidence from which on decisions reach it.
+    `judged` tells whether a judge's pick is right, and below the confidence `escalate_below` one is asked; both are
+    None where there were no picks of a judge to learn from.
     """
 
     prose: Mapping[str, float]
@@ -55,6 +61,8 @@ class Weights:
     fits: Calibration
     fits_share: float
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    judged: Calibration | None = None
+    escalate_below: float | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def for_share(self, example_share: float) -> NDArray[np.float64]:
@@ -70,7 +78,7 @@ class Weights:
         return next((threshold for wanted, threshold in known if wanted >= precision), 1.0)
 
     def to_json(self) -> str:
-        tree = {
+        tree: dict[str, Any] = {
             "format": FORMAT,
             "scorers": {
                 name: {"prose": self.prose.get(name, 0.0), "examples": self.examples.get(name, 0.0)}
@@ -84,6 +92,10 @@ class Weights:
             },
             "provenance": dict(self.provenance),
         }
+        if self.judged is not None:
+            tree["confidence"]["judged"] = {"intercept": self.judged.intercept, **self.judged.coefficients}
+        if self.escalate_below is not None:
+            tree["confidence"]["escalate_below"] = self.escalate_below
         return json.dumps(tree, indent=1, ensure_ascii=False) + "\n"
 
     @functools.cached_property
@@ -133,6 +145,8 @@ def parse_weights(text: str) -> Weights:
         fits=_calibration(confidence["fits"], FITS_FEATURES),
         fits_share=_number(confidence["fits_share"]),
         thresholds={str(_number(wanted)): _number(value) for wanted, value in confidence.get("thresholds", {}).items()},
+        judged=_calibration(confidence["judged"], JUDGED_FEATURES) if "judged" in confidence else None,
+        escalate_below=_number(confidence["escalate_below"]) if "escalate_below" in confidence else None,
         provenance=dict(tree.get("provenance", {})),
     )
 
