@@ -13,7 +13,7 @@ from dispatcher.evaluation.tuning.problems import Problem
 from dispatcher.routing.confidence import FITS_FEATURES, RIGHT_FEATURES, confidence_features, confidence_of
 from dispatcher.routing.weights import Calibration, Weights
 
-__all__ = ["Observations", "calibrate", "observe", "thresholds_for"]
+__all__ = ["FEWEST_OUTCOMES", "Observations", "calibrate", "logistic", "observe", "thresholds_for"]
 
 OUT_OF_SCOPE_SHARE = 0.1
 _PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -115,17 +115,24 @@ def _logistic(
     *,
     is_balanced: bool = False,
 ) -> Calibration:
+    """The model of an outcome of the observations that are kept; balanced, both outcomes count the same."""
+    features = observed.features[keep][:, [_SEEN.index(name) for name in names]]
+    importance, target = observed.importance[keep].copy(), outcome[keep]
+    if is_balanced and target.any() and not target.all():
+        for value in (True, False):
+            importance[target == value] /= importance[target == value].sum()
+    return logistic(features, target, importance, names)
+
+
+def logistic(
+    features: NDArray[np.float64], target: NDArray[np.bool_], importance: NDArray[np.float64], names: Sequence[str]
+) -> Calibration:
     """A logistic regression on standardised features, written in the features' own units."""
     from sklearn.linear_model import LogisticRegression
 
-    features = observed.features[keep][:, [_SEEN.index(name) for name in names]]
-    importance, target = observed.importance[keep].copy(), outcome[keep]
     if target.all() or not target.any():  # one outcome only: nothing tells it from the other
         return Calibration(intercept=6.0 if target.all() else -6.0, coefficients=dict.fromkeys(names, 0.0))
-    if is_balanced:
-        for value in (True, False):
-            importance[target == value] /= importance[target == value].sum()
-    importance *= len(target) / importance.sum()
+    importance = importance * (len(target) / importance.sum())
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     deviation[deviation < 1e-9] = 1.0
     model = LogisticRegression(C=_STRENGTH, max_iter=2_000)

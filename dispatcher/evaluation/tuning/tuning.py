@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dispatcher.errors import UsageError
 from dispatcher.evaluation.tuning.calibrating import Observations, calibrate, observe, thresholds_for
+from dispatcher.evaluation.tuning.escalating import Aim, Escalating, EscalationRow
 from dispatcher.evaluation.tuning.fitting import FeatureWeights, fit_weights, uniform_weights
 from dispatcher.evaluation.tuning.problems import Problem
 from dispatcher.routing.index import FEATURES
@@ -47,10 +48,11 @@ class Fold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuned:
-    """The weights fitted on everything, and the folds that say how good such weights are."""
+    """The weights fitted on everything, the folds that say how good such weights are, and what a judge would add."""
 
     weights: Weights
     folds: tuple[Fold, ...]
+    escalation: tuple[EscalationRow, ...] = ()
 
     @property
     def is_worse(self) -> bool:
@@ -70,6 +72,7 @@ def tune(
     before: Weights,
     replaced: Weights | None = None,
     from_scratch: bool = False,
+    aim: Aim | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Tuned:
     """Fits weights and calibration. Raises UsageError where leaving something out leaves no task with an agent.
@@ -79,6 +82,7 @@ def tune(
     problems: the sets; those of one name are left out together.
     before: the weights to improve on, and to stay near to, unless `from_scratch`.
     replaced: the weights to compare with, if not those before.
+    aim: what asking a judge is to come to, where picks of one are recorded.
     progress: called with what is being done.
     """
     start = uniform_weights() if from_scratch else _feature_weights(before)
@@ -87,6 +91,7 @@ def tune(
     said = progress or (lambda text: None)
     folds: list[Fold] = []
     unseen: list[Observations] = []
+    escalating = Escalating(aim or Aim())
     for name, kept, left_out in _splits(problems):
         if not any(problem.labels for problem in kept):
             raise UsageError(
@@ -97,12 +102,14 @@ def tune(
         fitted = fit_weights(kept, start)
         observed = Observations.joined([observe(problem, fitted) for problem in kept])
         weights = _weights(fitted, observed, _provenance(kept, start_name) | {"left_out": name}, kept_start)
+        weights = escalating.learned_without(left_out, weights, kept)
         folds.append(_fold(name, weights, fitted, left_out, replaced or before))
         unseen.extend(observe(problem, fitted) for problem in left_out)
     said("on everything")
     fitted = fit_weights(problems, start)
     provenance = _provenance(problems, start_name) | {"held_out": [_held_out(fold) for fold in folds]}
-    return Tuned(weights=_weights(fitted, Observations.joined(unseen), provenance, kept_start), folds=tuple(folds))
+    weights = escalating.learned(_weights(fitted, Observations.joined(unseen), provenance, kept_start))
+    return Tuned(weights=weights, folds=tuple(folds), escalation=escalating.rows)
 
 
 def seen_by(weights: Weights, problems: Sequence[Problem]) -> tuple[Problem, ...]:
@@ -135,7 +142,16 @@ def _weights(
     """A weights file; what there is too little to learn confidence from keeps that of the start."""
     prose, examples = fitted.named()
     right, fits, share = calibrate(observed, start)
-    weights = Weights(prose=prose, examples=examples, right=right, fits=fits, fits_share=share, provenance=provenance)
+    weights = Weights(
+        prose=prose,
+        examples=examples,
+        right=right,
+        fits=fits,
+        fits_share=share,
+        judged=start.judged if start is not None else None,
+        escalate_below=start.escalate_below if start is not None else None,
+        provenance=provenance,
+    )
     if start is not None and right is start.right:
         return replace(weights, thresholds=start.thresholds)
     return replace(weights, thresholds=thresholds_for(observed, weights))
