@@ -24,8 +24,8 @@ def tune(
         typer.Option(
             "--set",
             metavar="AGENTS=TASKS",
-            help="Agents and tasks labelled for them, as [NAME:]AGENTS[+ENRICHED.jsonl]=TASKS[+PICKS.jsonl], where PICKS "
-            "are those of a judge; may be repeated.",
+            help="Agents and tasks labelled for them, as [NAME:]AGENTS[+ENRICHED.jsonl]=TASKS[+PICKS.jsonl], the picks "
+            "being those of a judge; may be repeated.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the weights file goes.")],

@@ -119,10 +119,11 @@ class Escalator:
         latency = round(time.perf_counter() - asked.since, 6)
         if isinstance(answer, Exception):
             failure = self._told(answer)
-            _logger.info("the judge gave no answer: %s", failure)
+            _logger.info("the judge gave no answer: %s", type(answer).__name__)
             return stands(asked.decision, failure, latency=latency)
         decision = settled(asked.decision, self.policy, asked.question, answer, latency=latency)
-        _logger.info("judged in %.3f s: %s", latency, decision.judgement)
+        # Neither the task nor the judge's words about it are logged.
+        _logger.info("judged in %.3f s: %s", latency, "no answer" if answer.fault else answer.pick or "none of them")
         return decision
 
     def _told(self, problem: Exception) -> str:

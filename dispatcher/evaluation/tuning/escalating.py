@@ -217,6 +217,7 @@ def _sweep(known: JudgedTasks) -> tuple[NDArray[np.float64], NDArray[np.float64]
     shares = np.concatenate([[0.0], np.cumsum(importance)])
     accuracies = float(importance @ known.is_right[order]) + np.concatenate([[0.0], np.cumsum(gain)])
     thresholds = np.concatenate([np.round(known.confidence[order], 4), [1.0]])
+    thresholds[0] = 0.0  # below the least confident of these there may be others
     # Below a threshold are those before it, so of equal ones only the first place is true.
     places = np.flatnonzero(np.concatenate([[True], np.diff(thresholds) > 0]))
     return thresholds[places], shares[places], accuracies[places]
