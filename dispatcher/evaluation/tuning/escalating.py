@@ -83,14 +83,14 @@ class Escalating:
 
     def __init__(self, aim: Aim) -> None:
         self._aim = aim
-        self._unseen: list[JudgedTasks] = []
+        self.unseen: list[JudgedTasks] = []
         self._tried: list[tuple[float, JudgedTasks, float]] = []
 
     def learned_without(self, left_out: Sequence[Problem], weights: Weights, kept: Sequence[Problem]) -> Weights:
         """The weights of a fold with what the sets that it kept teach of the judge."""
         unseen = [judged_tasks(problem, weights) for problem in left_out if problem.picks is not None]
         seen = [judged_tasks(problem, weights) for problem in kept if problem.picks is not None]
-        self._unseen += unseen
+        self.unseen += unseen
         if not seen:
             return weights
         known = JudgedTasks.joined(seen)
@@ -106,9 +106,9 @@ class Escalating:
 
         Raises UsageError for an accuracy that no share of calls reaches.
         """
-        if not self._unseen:
+        if not self.unseen:
             return weights
-        known = JudgedTasks.joined(self._unseen)
+        known = JudgedTasks.joined(self.unseen)
         below = self._below(known)
         if below is None:
             reached = float(np.average(known.is_right_judged, weights=known.importance))
@@ -217,7 +217,8 @@ def _sweep(known: JudgedTasks) -> tuple[NDArray[np.float64], NDArray[np.float64]
     shares = np.concatenate([[0.0], np.cumsum(importance)])
     accuracies = float(importance @ known.is_right[order]) + np.concatenate([[0.0], np.cumsum(gain)])
     thresholds = np.concatenate([np.round(known.confidence[order], 4), [1.0]])
-    thresholds[0] = 0.0  # below the least confident of these there may be others
     # Below a threshold are those before it, so of equal ones only the first place is true.
     places = np.flatnonzero(np.concatenate([[True], np.diff(thresholds) > 0]))
-    return thresholds[places], shares[places], accuracies[places]
+    chosen = thresholds[places]
+    chosen[0] = 0.0  # below the least confident of these there may be others
+    return chosen, shares[places], accuracies[places]
