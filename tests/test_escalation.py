@@ -270,7 +270,9 @@ def test_a_budget_of_nothing_asks_nobody(offline: Decision) -> None:
 
 
 def test_none_of_them_is_an_answer(decide: Decide, offline: Decision) -> None:
-    decision = decide(Escalator(StubJudge(Verdict(pick=None, reason="Nobody sews bread.")), ALWAYS), offline)
+    answer = Verdict(pick=None, reason="Nobody sews bread.", sureness=0.99)
+    decision = decide(Escalator(StubJudge(answer), ALWAYS), offline)
+    assert decision.confidence == 0.01 < offline.confidence
     assert (decision.agent, decision.outcome, decision.how) == (None, Outcome.ABSTAINED, How.JUDGED)
     assert "Nobody sews bread." in decision.reason
     assert ranking(decision) == ranking(offline)

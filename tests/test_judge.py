@@ -16,7 +16,7 @@ from dispatcher.errors import OverloadedError
 from dispatcher.judge import JudgeMemory
 from dispatcher.judge.prompt import SCHEMA, build_request, estimated_usage
 from dispatcher.judge.replay import Pick, read_picks
-from dispatcher.settings import Price
+from dispatcher.settings import JudgeSettings, Price
 from tests.asking import client_for
 from tests.scripted_client import ScriptedClient
 from tests.scripted_server import ScriptedServer, fails, says, serve
@@ -263,3 +263,10 @@ def test_memory_keeps_no_faults_but_what_they_cost() -> None:
     memory.keep("m", QUESTION, Verdict(pick=None, fault="estimated", cost=0.5, is_estimated=True))
     assert memory.recall("m", QUESTION) is None
     assert memory.spent == 0.5
+
+
+def test_a_judged_task_sends_a_tenth_of_what_all_descriptions_would() -> None:
+    everyone = [Option(name=f"engineer-of-kind-{number}", description="Builds things. " * 14) for number in range(413)]
+    whole = sum(len(option.description) for option in everyone) // 4
+    question = Question(task="word " * 100, shortlist=tuple(everyone[: JudgeSettings().top_k]))
+    assert estimated_usage(question).input_tokens <= whole / 10

@@ -38,7 +38,7 @@ def show_decision(decision: Decision, console: Console, *, in_full: bool = False
         console.say(f"→ {decision.agent.name}{_certainty(decision)}", style="bold")
         if decision.how is not How.SCORED:
             console.say(f"{decision.how}: {decision.reason}", indent=2)
-    if decision.judgement is not None:
+    if decision.judgement is not None and decision.how is not How.CHOSEN:  # which was shown before the choice
         _show_judgement(decision.judgement, console)
     if in_full:
         _show_in_full(decision, console)

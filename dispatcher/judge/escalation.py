@@ -129,10 +129,19 @@ def _picked(decision: Decision, policy: Policy, name: str, judgement: Judgement)
 
 
 def _nobody(decision: Decision, judgement: Judgement) -> Decision:
-    """The decision when the judge says that none fits. The ranking stays, and so does how sure it was of its first."""
+    """The decision when the judge says that none fits: the ranking stays, but its first is no likelier than the judge
+    leaves it. Nothing was there to learn from how often that is so."""
     reason = f"the judge says that no agent fits: {judgement.reason}" if judgement.reason else "no agent fits"
+    left = 1.0 if judgement.sureness is None else round(1 - judgement.sureness, 6)
     judged = replace(
-        decision, how=How.JUDGED, outcome=Outcome.ABSTAINED, agent=None, reason=reason, judgement=judgement
+        decision,
+        how=How.JUDGED,
+        outcome=Outcome.ABSTAINED,
+        agent=None,
+        confidence=min(decision.confidence, left),
+        is_calibrated=False,
+        reason=reason,
+        judgement=judgement,
     )
     return fallen_back(judged)
 

@@ -128,7 +128,7 @@ class Escalator:
 
     def _told(self, problem: Exception) -> str:
         if isinstance(problem, DispatcherError):
-            return problem.message.splitlines()[0]
+            return (problem.message.splitlines() or [type(problem).__name__])[0]
         if isinstance(problem, TimeoutError):
             return f"no answer in {self._timeout:g} seconds"
         return f"{type(problem).__name__}: {problem}"
