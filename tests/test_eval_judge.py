@@ -13,6 +13,7 @@ import pytest
 
 from tests.cli_calls import Outcome, call, write_team
 from tests.scripted_server import ScriptedServer, fails, says, serve
+from tests.test_report import Page
 
 Evaluate = Callable[..., Outcome]
 Record = dict[str, Any]
@@ -127,6 +128,8 @@ def test_json_is_as_its_schema_says(evaluate: Evaluate, capsys: pytest.CaptureFi
 def test_a_report_shows_it(evaluate: Evaluate, ending: str) -> None:
     assert evaluate(*REPLAY, "--escalate", "always", "--report", f"report.{ending}").code == 0
     report = Path(f"report.{ending}").read_text(encoding="utf-8")
+    if ending == "html":
+        assert "What does a judged task buy?" in Page(report).text
     assert "Judged" in report
     assert "by the scores alone" in report
     assert ("Accuracy against the share of tasks judged" in report) == (ending == "html")

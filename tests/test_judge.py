@@ -211,6 +211,9 @@ def test_a_recording_is_read(tmp_path: Path) -> None:
     path.write_text(
         '\ufeff{"task": "a", "top3": ["x", "y"], "confidence": 0.7}\n\n{"task": "b", "top3": []}\n', encoding="utf-8"
     )
+    assert (
+        ReplayJudge.from_file(path).judge(Question(task="a", shortlist=(Option(name="y", description=""),))).pick == "y"
+    )
     picks = read_picks(path)
     assert picks["a"] == Pick(task="a", names=("x", "y"), confidence=0.7)
     assert picks["b"] == Pick(task="b", names=())

@@ -72,7 +72,9 @@ def evaluate(
     ] = False,
     judge: Annotated[
         str | None,
-        typer.Option("--judge", metavar="JUDGE", help="Judge unsure tasks: anthropic, or replay:FILE of picks."),
+        typer.Option(
+            "--judge", metavar="JUDGE", help="Who picks where the router is unsure: anthropic, or replay:FILE."
+        ),
     ] = None,
     escalate: Annotated[
         str | None, typer.Option("--escalate", metavar="WHEN", help="With --judge: unsure (if not given) or always.")

@@ -58,11 +58,10 @@ def _is_known(written: str) -> bool:
 
 def _replayed(path: Path, settings: Settings) -> Judge:
     from dispatcher.judge import ReplayJudge
-    from dispatcher.judge.replay import read_picks
     from dispatcher.llm import choose_model
 
     model = choose_model(flag=settings.judge.model, agent_models=(), settings=settings.llm).name
-    return ReplayJudge(read_picks(path), model=model, prices=settings.llm.prices)
+    return ReplayJudge.from_file(path, model=model, prices=settings.llm.prices)
 
 
 def _asked(settings: Settings) -> Judge:

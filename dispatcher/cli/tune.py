@@ -45,7 +45,13 @@ def tune(
     ] = None,
     accuracy: Annotated[
         float | None,
-        typer.Option("--accuracy", min=0.0, max=1.0, metavar="SHARE", help="Ask a judge no oftener than this takes."),
+        typer.Option(
+            "--accuracy",
+            min=0.0,
+            max=1.0,
+            metavar="SHARE",
+            help="Be right for this share, asking a judge as seldom as that takes.",
+        ),
     ] = None,
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,

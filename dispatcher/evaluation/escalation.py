@@ -86,10 +86,12 @@ def _curve(labelled: Sequence[Prediction]) -> tuple[EscalationPoint, ...]:
         ((each.judged, each) for each in labelled if each.judged is not None and each.escalated),
         key=lambda pair: pair[0].offline_confidence,
     )
+    # Beyond the last that was judged, the threshold is as high as the first that was not.
+    highest = min((each.confidence for each in labelled if not each.escalated), default=1.0)
     points = [EscalationPoint(calls=0.0, accuracy=right / len(labelled), threshold=0.0)]
     for place, (record, each) in enumerate(judged, start=1):
         right += each.is_right - _was_right(each)
-        following = judged[place][0].offline_confidence if place < len(judged) else 1.0
+        following = judged[place][0].offline_confidence if place < len(judged) else highest
         if following > record.offline_confidence or place == len(judged):
             accuracy, calls = right / len(labelled), place / len(labelled)
             points.append(EscalationPoint(calls=calls, accuracy=accuracy, threshold=following))

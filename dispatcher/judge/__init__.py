@@ -14,7 +14,7 @@ from dispatcher.judge.escalation import Policy
 from dispatcher.judge.escalator import Escalator
 from dispatcher.judge.memory import JudgeMemory
 from dispatcher.judge.protocol import Judge, Option, Question, Turn, Verdict
-from dispatcher.judge.replay import ReplayJudge
+from dispatcher.judge.replay import Pick, ReplayJudge
 
 __all__ = [
     "AnthropicJudge",
@@ -22,6 +22,7 @@ __all__ = [
     "Judge",
     "JudgeMemory",
     "Option",
+    "Pick",
     "Policy",
     "Question",
     "ReplayJudge",

@@ -45,6 +45,13 @@ class ReplayJudge:
         self._picks = picks
         self._prices = prices or {}
 
+    @classmethod
+    def from_file(
+        cls, path: Path, *, model: str | None = None, prices: Mapping[str, Price] | None = None
+    ) -> ReplayJudge:
+        """A judge of the picks in a file, a JSON object a line. Raises UsageError, with file and line, for another."""
+        return cls(read_picks(path), model=model, prices=prices)
+
     def judge(self, question: Question) -> Verdict:
         pick = self._picks.get(question.task)
         offered = {option.name for option in question.shortlist}
