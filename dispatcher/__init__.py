@@ -41,9 +41,10 @@ if TYPE_CHECKING:
         UsageError,
         VariableError,
     )
+    from dispatcher.judge import AnthropicJudge, Judge, Option, Question, ReplayJudge, Turn, Verdict
     from dispatcher.llm import AnthropicClient, Completion, LLMClient, Message, OfflineClient, Request, TextDelta, Usage
     from dispatcher.registry import Registry
-    from dispatcher.routing import Candidate, Decision, Evidence, How, Outcome, Router
+    from dispatcher.routing import Candidate, Decision, Evidence, How, Judgement, Outcome, Router
     from dispatcher.runtime import (
         Attachment,
         DecisionMade,
@@ -80,6 +81,7 @@ _PLACES = {
         "UsageError",
         "VariableError",
     ),
+    "dispatcher.judge": ("AnthropicJudge", "Judge", "Option", "Question", "ReplayJudge", "Turn", "Verdict"),
     "dispatcher.llm": (
         "AnthropicClient",
         "Completion",
@@ -91,7 +93,7 @@ _PLACES = {
         "Usage",
     ),
     "dispatcher.registry": ("Registry",),
-    "dispatcher.routing": ("Candidate", "Decision", "Evidence", "How", "Outcome", "Router"),
+    "dispatcher.routing": ("Candidate", "Decision", "Evidence", "How", "Judgement", "Outcome", "Router"),
     "dispatcher.runtime": (
         "Attachment",
         "DecisionMade",
@@ -111,6 +113,7 @@ __all__ = [
     "Agent",
     "AgentFileError",
     "AnthropicClient",
+    "AnthropicJudge",
     "Attachment",
     "AttachmentError",
     "Candidate",
@@ -127,14 +130,19 @@ __all__ = [
     "Evidence",
     "Example",
     "How",
+    "Judge",
+    "Judgement",
     "LLMClient",
     "LLMError",
     "Message",
     "OfflineClient",
+    "Option",
     "Outcome",
     "Plan",
+    "Question",
     "ReadResult",
     "Registry",
+    "ReplayJudge",
     "Reply",
     "Request",
     "Router",
@@ -147,10 +155,12 @@ __all__ = [
     "TextDelta",
     "ToolPolicy",
     "Trigger",
+    "Turn",
     "UnknownAgentError",
     "Usage",
     "UsageError",
     "VariableError",
+    "Verdict",
     "__version__",
     "load_attachment",
     "load_settings",

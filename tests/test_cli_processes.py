@@ -130,6 +130,28 @@ def test_ctrl_c_keeps_what_was_printed_and_exits_130(server: ScriptedServer) -> 
     assert err == b"interrupted\n"
 
 
+def test_ctrl_c_while_a_judge_is_waited_for_exits_130(server: ScriptedServer) -> None:
+    server.script(stalls())
+    words = [*PROGRAM, "route", TASK, "--escalate", "always"]
+    with subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        deadline = time.monotonic() + SECONDS
+        while not server.requests and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, out, err) == (130, b"", b"interrupted\n")
+
+
+def test_a_service_that_is_not_there_leaves_the_router_s_pick(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve() as gone:
+        monkeypatch.setenv("DISPATCH_LLM_BASE_URL", gone.base_url)
+    ended = run("route", TASK, "--escalate", "always", env={**os.environ, "DISPATCH_LLM_MAX_RETRIES": "0"})
+    assert (ended.returncode, ended.stdout) == (0, "gardener\n")
+    assert "not judged, so this is what the scores alone say" in " ".join(ended.stderr.split())
+
+
 def test_ctrl_c_at_a_question_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
     with terminal("agnets", "list") as screen:
         screen.wait_for("[y/N]")

@@ -16,6 +16,7 @@ PUBLIC_NAMES = [
     "Agent",
     "AgentFileError",
     "AnthropicClient",
+    "AnthropicJudge",
     "Attachment",
     "AttachmentError",
     "Candidate",
@@ -32,14 +33,19 @@ PUBLIC_NAMES = [
     "Evidence",
     "Example",
     "How",
+    "Judge",
+    "Judgement",
     "LLMClient",
     "LLMError",
     "Message",
     "OfflineClient",
+    "Option",
     "Outcome",
     "Plan",
+    "Question",
     "ReadResult",
     "Registry",
+    "ReplayJudge",
     "Reply",
     "Request",
     "Router",
@@ -52,10 +58,12 @@ PUBLIC_NAMES = [
     "TextDelta",
     "ToolPolicy",
     "Trigger",
+    "Turn",
     "UnknownAgentError",
     "Usage",
     "UsageError",
     "VariableError",
+    "Verdict",
     "__version__",
     "load_attachment",
     "load_settings",
@@ -91,7 +99,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 def test_the_dispatcher_has_its_methods() -> None:
     methods = {name for name, _ in inspect.getmembers(dispatcher.Dispatcher, callable) if not name.startswith("_")}
-    asked = {"adispatch", "astream", "dispatch", "plan", "route", "stream"}
+    asked = {"adispatch", "aplan", "aroute", "astream", "dispatch", "plan", "route", "stream"}
     assert methods == asked | {"aclose", "close", "from_config", "reload"}
 
 

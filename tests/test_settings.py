@@ -13,7 +13,14 @@ import pytest
 import yaml
 
 from dispatcher import ConfigError, Rule, Settings
-from dispatcher.settings import LLMSettings, LoadedSettings, RoutingSettings, load_settings, settings_schema
+from dispatcher.settings import (
+    JudgeSettings,
+    LLMSettings,
+    LoadedSettings,
+    RoutingSettings,
+    load_settings,
+    settings_schema,
+)
 
 Load = Callable[..., LoadedSettings]
 
@@ -101,6 +108,12 @@ ENVIRONMENT = {
     "DISPATCH_ROUTING_PRECISION": ("0.9", 0.9),
     "DISPATCH_ROUTING_OUT_OF_SCOPE_SHARE": ("0.3", 0.3),
     "DISPATCH_ROUTING_FALLBACK": ("assistant", "assistant"),
+    "DISPATCH_ROUTING_ESCALATE": ("unsure", "unsure"),
+    "DISPATCH_ROUTING_ESCALATE_BELOW": ("0.4", 0.4),
+    "DISPATCH_JUDGE_MODEL": ("opus", "opus"),
+    "DISPATCH_JUDGE_TOP_K": ("8", 8),
+    "DISPATCH_JUDGE_TIMEOUT": ("2.5", 2.5),
+    "DISPATCH_JUDGE_BUDGET": ("0.05", 0.05),
     "DISPATCH_ENRICHED": ("examples.jsonl", "examples.jsonl"),
     "DISPATCH_LLM_MODEL": ("opus", "opus"),
     "DISPATCH_LLM_ALIASES": ("{sonnet: 'qwen3:8b'}", {"sonnet": "qwen3:8b"}),
@@ -125,8 +138,9 @@ def test_every_setting_has_an_environment_variable(load: Load, name: str) -> Non
 def vars_of(settings: Settings) -> dict[str, Any]:
     """Every setting by its path, joined with underscores."""
     top = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    routing, llm = top.pop("routing"), top.pop("llm")
+    routing, judge, llm = top.pop("routing"), top.pop("judge"), top.pop("llm")
     top |= {f"routing_{field.name}": getattr(routing, field.name) for field in dataclasses.fields(RoutingSettings)}
+    top |= {f"judge_{field.name}": getattr(judge, field.name) for field in dataclasses.fields(JudgeSettings)}
     return top | {f"llm_{field.name}": getattr(llm, field.name) for field in dataclasses.fields(LLMSettings)}
 
 

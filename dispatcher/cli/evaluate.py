@@ -16,7 +16,7 @@ from dispatcher.cli.console import Console, one_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dispatcher.evaluation import Comparison, Interval, Metrics, Prediction
+    from dispatcher.evaluation import Comparison, EscalationFigures, EscalationPoint, Interval, Metrics, Prediction
     from dispatcher.evaluation.report import Report
     from dispatcher.registry import Registry
     from dispatcher.routing import Router
@@ -27,6 +27,7 @@ __all__ = ["evaluate", "progress_bar"]
 _GATE_MISSED = 1
 _MOST_SHOWN = 10
 _MANY_TASKS = 500
+_FEW_ASKED = 5
 _MANY_EXPLAINED = 50  # which takes longer
 _SHOWN = (
     "top1",
@@ -69,6 +70,24 @@ def evaluate(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Score naive TF-IDF and BM25 beside it, on the same tasks.")
     ] = False,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            "--judge", metavar="JUDGE", help="Who picks where the router is unsure: anthropic, or replay:FILE."
+        ),
+    ] = None,
+    escalate: Annotated[
+        str | None, typer.Option("--escalate", metavar="WHEN", help="With --judge: unsure (if not given) or always.")
+    ] = None,
+    escalate_below: Annotated[
+        float | None,
+        typer.Option(
+            "--escalate-below", metavar="CONFIDENCE", help="With --judge: what unsure means; else as shipped."
+        ),
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", metavar="N", help="With --judge: how many agents are on its shortlist.")
+    ] = None,
     precision: options.PrecisionOption = None,
     agents: options.AgentsOption = None,
     config: options.ConfigOption = None,
@@ -77,24 +96,45 @@ def evaluate(
     debug: options.DebugOption = False,
 ) -> int:
     """Route labelled tasks and measure how good that was. @mentions and the fallback are off."""
+    from dispatcher.cli.judging import AT_ONCE, check_judge, load_escalator
     from dispatcher.cli.setting_up import load_router
     from dispatcher.evaluation import check_gates, check_labels, parse_gates, predict, read_predictions, read_tasks
-    from dispatcher.evaluation.predictions import write_predictions
+    from dispatcher.evaluation.predictions import MOST_NAMES, write_predictions
     from dispatcher.evaluation.report import check_report_path
 
     console = Console(quiet=quiet, verbose=verbose)
     gates = parse_gates(least or ())
     if report is not None:
         check_report_path(report)
+    check_judge(judge, escalate=escalate, below=escalate_below, top_k=top_k)
     _check_files(enriched, written=(predictions, json_file, report))
     earlier = read_predictions(compare) if compare is not None else None
     labelled = read_tasks(tasks)
-    router, registry, loaded_weights = load_router(
-        console, agents=agents, config=config, weights=weights, enriched=enriched, precision=precision
+    router, registry, loaded_weights, settings = load_router(
+        console,
+        agents=agents,
+        config=config,
+        weights=weights,
+        enriched=enriched,
+        precision=precision,
+        flags={"routing.escalate": escalate, "routing.escalate_below": escalate_below, "judge.top_k": top_k},
     )
+    escalator = load_escalator(judge, settings, loaded_weights, escalate) if judge is not None else None
+    if escalator is None and settings.routing.escalate != "never":
+        console.notice("routing.escalate is not heeded here without --judge")
     check_labels(labelled, [agent.name for agent in router.routable], tasks)
-    with progress_bar(console, len(labelled), "routing") as advance:
-        found = predict(router, labelled, progress=advance)
+    is_asking = judge == "anthropic"
+    with progress_bar(console, len(labelled), "routing", least=_FEW_ASKED if is_asking else _MANY_TASKS) as advance:
+        found = predict(
+            router,
+            labelled,
+            progress=advance,
+            most=max(MOST_NAMES, settings.judge.top_k),
+            decide=escalator.decide if escalator is not None else None,
+            at_once=AT_ONCE if is_asking else 1,
+        )
+    if escalator is not None:
+        escalator.close()
     if predictions is not None:
         write_predictions(predictions, found)
     gathered = _gather(found, router, registry, loaded_weights, tasks, with_baselines=baselines, earlier=earlier)
@@ -183,6 +223,7 @@ def _gather(
         reliability=evaluation.reliability(found),
         coverage_curve=evaluation.coverage_curve(found),
         comparison=evaluation.compare(earlier, found) if earlier is not None else None,
+        escalation=evaluation.measure_escalation(found),
     )
 
 
@@ -209,10 +250,17 @@ def _with_misses(
             confidence=one.confidence,
             rank=one.rank,
             context=one.context,
-            explanation=tuple(explanation_lines(decision, one.expected)),
+            explanation=(*_judged_line(one), *explanation_lines(decision, one.expected)),
         )
         misses.append(miss)
     return dataclasses.replace(gathered, misses=tuple(misses))
+
+
+def _judged_line(one: Prediction) -> Iterator[str]:
+    """What a judge made of a task, for its explanation."""
+    if one.judged is not None:
+        said = f"not judged: {one.judged.failure}" if one.judged.failure else f"judged: {one.judged.reason}"
+        yield f"{said} (the scores alone: {one.judged.offline or 'nobody'}, {one.judged.offline_confidence:.2f})"
 
 
 def _print_figures(gathered: Report, console: Console) -> None:
@@ -225,12 +273,31 @@ def _print_figures(gathered: Report, console: Console) -> None:
         row = f"{metric:20}{_figure(metrics, metric):>8}{_interval(gathered.intervals.get(metric)):>16}"
         row += "".join(f"{_figure(gathered.baselines[name], metric):>{len(name) + 2}}" for name in names)
         console.result(row.rstrip())
+    if gathered.escalation is not None:
+        _print_escalation(gathered.escalation, console)
     if gathered.confusions:
         console.say("most often confused (expected, chosen first):")
         for pair in gathered.confusions[:5]:
             console.say(f"{len(pair.tasks):4}  {pair.expected}, {pair.predicted}", indent=2)
     if gathered.comparison is not None:
         _print_comparison(gathered.comparison, console)
+
+
+def _print_escalation(figures: EscalationFigures, console: Console) -> None:
+    from dispatcher.evaluation.report.labels import escalated
+
+    for sentence in escalated(figures):
+        console.wrapped(sentence)
+    if len(figures.curve) > 1:
+        for point in _rounded(figures.curve):
+            below = f"  below {point.threshold:.3f}" if point.calls else ""
+            console.result(f"{point.calls:6.0%} judged  top1 {point.accuracy:.3f}{below}")
+
+
+def _rounded(curve: Sequence[EscalationPoint]) -> Iterator[EscalationPoint]:
+    """The points nearest below each tenth of the tasks, and the last."""
+    wanted = {max(place for place, one in enumerate(curve) if one.calls <= step / 10) for step in range(11)}
+    yield from (curve[place] for place in sorted(wanted | {len(curve) - 1}))
 
 
 def _print_comparison(comparison: Comparison, console: Console) -> None:

@@ -15,6 +15,7 @@ __all__ = [
     "AgentsOption",
     "ConfigOption",
     "DebugOption",
+    "EscalateOption",
     "JsonOption",
     "PrecisionOption",
     "QuietOption",
@@ -44,6 +45,11 @@ PrecisionOption = Annotated[
     ),
 ]
 
+EscalateOption = Annotated[
+    str | None,
+    typer.Option("--escalate", metavar="WHEN", help="Let a model pick among the best agents: never, unsure or always."),
+]
+
 _VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)", re.DOTALL)
 
 
@@ -66,6 +72,7 @@ def settings_flags(
     variables: Sequence[str] | None = None,
     enriched: Path | None = None,
     precision: float | None = None,
+    escalate: str | None = None,
 ) -> dict[str, Any]:
     """The settings that options override, by their path."""
     return {
@@ -73,4 +80,5 @@ def settings_flags(
         "variables": parse_variables(variables) or None,
         "enriched": str(enriched.absolute()) if enriched is not None else None,
         "routing.precision": precision,
+        "routing.escalate": escalate,
     }

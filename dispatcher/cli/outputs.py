@@ -8,12 +8,13 @@ from typing import Any
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from dispatcher.agent import Agent, Diagnostic
+from dispatcher.evaluation.escalation import EscalationFigures
 from dispatcher.evaluation.metrics import AgentMetrics, Bin, Confusion, CoveragePoint, Metrics
 from dispatcher.evaluation.report import Report
 from dispatcher.evaluation.statistics import Comparison, Interval
 from dispatcher.llm import ModelChoice, Usage, request_body
 from dispatcher.registry import PassedOver, Registry
-from dispatcher.routing import Decision, Evidence, Explanation, How, Outcome
+from dispatcher.routing import Decision, Evidence, Explanation, How, Judgement, Outcome
 from dispatcher.runtime import Plan, Reply
 
 __all__ = [
@@ -73,6 +74,8 @@ class DecisionOutput(TypedDict):
     candidates: list[CandidateOutput]
     rules: list[str]
     """The keyword rules that held."""
+    judgement: Judgement | None
+    """What came of asking a judge, where that was to be done."""
     evidence: list[Evidence]
     explanations: list[ExplanationOutput]
     """Of the first candidate and the runner-up, with --explain."""
@@ -171,6 +174,8 @@ class EvalOutput(TypedDict):
     reliability: list[Bin]
     coverage_curve: list[CoveragePoint]
     comparison: Comparison | None
+    escalation: EscalationFigures | None
+    """What asking a judge gave, with --judge."""
 
 
 OUTPUTS: dict[str, Any] = {
@@ -266,6 +271,7 @@ def eval_output(report: Report) -> EvalOutput:
         "reliability": list(report.reliability),
         "coverage_curve": list(report.coverage_curve),
         "comparison": report.comparison,
+        "escalation": report.escalation,
     }
 
 
@@ -282,6 +288,7 @@ def _decision(decision: Decision, *, explained: bool) -> DecisionOutput:
         "reason": decision.reason,
         "candidates": [{"agent": each.name, "score": each.score} for each in decision.candidates[:_MOST_CANDIDATES]],
         "rules": list(decision.rules),
+        "judgement": decision.judgement,
         "evidence": list(decision.evidence),
         "explanations": [_explanation(each) for each in decision.explanations] if explained else [],
         "smallest_change": decision.smallest_change() if explained else None,

@@ -21,6 +21,7 @@ def route(
     agent: Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Use this agent.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say in full why.")] = False,
     precision: options.PrecisionOption = None,
+    escalate: options.EscalateOption = None,
     agents: options.AgentsOption = None,
     config: options.ConfigOption = None,
     as_json: options.JsonOption = False,
@@ -36,7 +37,7 @@ def route(
 
     console = Console(quiet=quiet or as_json, verbose=verbose)
     text, material = read_task(task or [], console)
-    dispatcher = load_dispatcher(console, agents=agents, config=config, precision=precision)
+    dispatcher = load_dispatcher(console, agents=agents, config=config, precision=precision, escalate=escalate)
     decision = dispatcher.route(text, agent=agent, material=material)
     if as_json:
         from dispatcher.cli.outputs import RouteOutput, route_output, to_json

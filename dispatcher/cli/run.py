@@ -49,6 +49,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print exactly what would be sent; send nothing.")] = False,
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer when it is whole.")] = False,
     precision: options.PrecisionOption = None,
+    escalate: options.EscalateOption = None,
     agents: options.AgentsOption = None,
     config: options.ConfigOption = None,
     as_json: options.JsonOption = False,
@@ -65,7 +66,9 @@ def run(
     console = Console(quiet=quiet or as_json, verbose=verbose)
     attachments = [load_attachment(path) for path in file or ()]
     text, material = read_task(task or [], console, may_be_empty=bool(attachments))
-    dispatcher = load_dispatcher(console, agents=agents, config=config, variables=var, precision=precision)
+    dispatcher = load_dispatcher(
+        console, agents=agents, config=config, variables=var, precision=precision, escalate=escalate
+    )
     run_options: RunOptions = {
         "agent": agent,
         "model": model,

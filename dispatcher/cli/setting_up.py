@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dispatcher.cli.console import Console
 from dispatcher.cli.options import settings_flags
@@ -14,7 +15,7 @@ from dispatcher.registry import Registry
 from dispatcher.routing import Router
 from dispatcher.routing.weights import Weights, load_weights, shipped_weights
 from dispatcher.runtime import Dispatcher
-from dispatcher.settings import LoadedSettings, load_settings
+from dispatcher.settings import LoadedSettings, Settings, load_settings
 
 __all__ = ["load_dispatcher", "load_registry", "load_router"]
 
@@ -26,9 +27,11 @@ def load_dispatcher(
     config: Path | None,
     variables: Sequence[str] | None = None,
     precision: float | None = None,
+    escalate: str | None = None,
 ) -> Dispatcher:
     """Raises ConfigError, and AgentFileError if no agent is left."""
-    dispatcher = Dispatcher.from_config(flags=settings_flags(agents, variables, precision=precision), config=config)
+    flags = settings_flags(agents, variables, precision=precision, escalate=escalate)
+    dispatcher = Dispatcher.from_config(flags=flags, config=config)
     for notice in dispatcher.notices:
         console.notice(notice)
     show_registry_faults(dispatcher.registry, console)
@@ -43,9 +46,13 @@ def load_router(
     weights: Path | None,
     enriched: Path | None,
     precision: float | None,
-) -> tuple[Router, Registry, Weights]:
-    """A router by itself, with weights of the caller's choice. Raises AgentFileError if there is no agent."""
-    flags = settings_flags(agents, enriched=enriched, precision=precision)
+    flags: Mapping[str, Any] | None = None,
+) -> tuple[Router, Registry, Weights, Settings]:
+    """A router by itself, with weights of the caller's choice, and the settings; `flags` override more of them.
+
+    Raises AgentFileError if there is no agent.
+    """
+    flags = settings_flags(agents, enriched=enriched, precision=precision) | dict(flags or {})
     loaded = load_settings(flags=flags, config=config)
     for notice in loaded.notices:
         console.notice(notice)
@@ -63,7 +70,7 @@ def load_router(
         disabled=registry.disabled,
         weights=chosen,
     )
-    return router, registry, chosen
+    return router, registry, chosen, settings
 
 
 def load_registry(

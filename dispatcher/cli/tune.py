@@ -26,7 +26,8 @@ def tune(
         typer.Option(
             "--set",
             metavar="AGENTS=TASKS",
-            help="Agents and tasks labelled for them, as [NAME:]AGENTS[+ENRICHED.jsonl]=TASKS; may be repeated.",
+            help="Agents and tasks labelled for them, as [NAME:]AGENTS[+ENRICHED.jsonl]=TASKS[+PICKS.jsonl], the picks "
+            "being those of a judge; may be repeated.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the weights file goes.")],
@@ -49,19 +50,37 @@ def tune(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Start from nothing, not from the weights to improve on.")
     ] = False,
+    calls: Annotated[
+        float | None,
+        typer.Option("--calls", min=0.0, max=1.0, metavar="SHARE", help="Ask a judge for at most this share of tasks."),
+    ] = None,
+    accuracy: Annotated[
+        float | None,
+        typer.Option(
+            "--accuracy",
+            min=0.0,
+            max=1.0,
+            metavar="SHARE",
+            help="Be right for this share, asking a judge as seldom as that takes.",
+        ),
+    ] = None,
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
 ) -> int:
     """Fit the scorers' weights to labelled tasks. One set, or a fifth of the agents, is left out at a time."""
     from dispatcher.cli.evaluate import progress_bar
+    from dispatcher.errors import UsageError
     from dispatcher.evaluation.tasks import read_tasks
-    from dispatcher.evaluation.tuning import load_problem, parse_set
+    from dispatcher.evaluation.tuning import Aim, load_problem, parse_set
     from dispatcher.evaluation.tuning import tune as fit
+    from dispatcher.evaluation.tuning.escalating import check_aim
     from dispatcher.evaluation.tuning.tuning import FEW_TASKS, seen_by
     from dispatcher.routing.encoder import load_encoder
     from dispatcher.routing.weights import load_weights, shipped_weights
 
     console = Console(quiet=quiet)
+    if calls is not None and accuracy is not None:
+        raise UsageError("--calls and --accuracy are two ways to say the same", hint="give one of them")
     before = load_weights(weights) if weights is not None else shipped_weights()
     replaced = load_weights(out) if out.exists() else None
     chosen = load_encoder(encoder) if encoder is not None else before.encoder
@@ -70,10 +89,19 @@ def tune(
         with progress_bar(console, len(read_tasks(tuning_set.tasks)), tuning_set.name) as advance:
             own = _encoder_of(tuning_set.name, encoders) or chosen
             problems.append(load_problem(tuning_set, encoder=own, progress=advance))
+    aim = Aim(calls=calls, accuracy=accuracy)
+    check_aim(aim, problems)
     tuned = fit(
-        problems, before=before, encoder=chosen, replaced=replaced, from_scratch=from_scratch, progress=console.say
+        problems,
+        before=before,
+        encoder=chosen,
+        replaced=replaced,
+        from_scratch=from_scratch,
+        aim=aim,
+        progress=console.say,
     )
     _print_table(tuned, console)
+    _print_escalation(tuned, console)
     if not from_scratch and (seen := dict.fromkeys(problem.name for problem in seen_by(before, problems))):
         console.notice(
             f"the weights that fitting starts from have seen {', '.join(seen)}, which flatters the figures; "
@@ -100,6 +128,16 @@ def _print_table(tuned: Tuned, console: Console) -> None:
     for fold in tuned.folds:
         now, then = f"{fold.top1:.3f}  {fold.top3:.3f}", f"{fold.before_top1:.3f}  {fold.before_top3:.3f}"
         console.result(f"{fold.name:{width}}  {fold.tasks:5}  {now}          {then}")
+
+
+def _print_escalation(tuned: Tuned, console: Console) -> None:
+    """What a judge adds on the sets left out, and the threshold that was chosen."""
+    if not tuned.escalation:
+        return
+    console.result("judge asked for at most  came to    top1")
+    for row in tuned.escalation:
+        console.result(f"{row.wanted:23.0%}  {row.calls:7.1%}  {row.accuracy:.3f}")
+    console.result(f"the judge is asked below a confidence of {tuned.weights.escalate_below:.4f}")
 
 
 def _encoder_of(name: str, folder: Path | None) -> Encoder | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dispatcher.cli.console import Console, one_line, short
 from dispatcher.llm import ModelChoice
 from dispatcher.registry import Registry
-from dispatcher.routing import Candidate, Decision, Evidence, Explanation, How
+from dispatcher.routing import Candidate, Decision, Evidence, Explanation, How, Judgement
 from dispatcher.runtime import Plan, Reply
 
 __all__ = [
@@ -38,6 +38,8 @@ def show_decision(decision: Decision, console: Console, *, in_full: bool = False
         console.say(f"→ {decision.agent.name}{_certainty(decision)}", style="bold")
         if decision.how is not How.SCORED:
             console.say(f"{decision.how}: {decision.reason}", indent=2)
+    if decision.judgement is not None and decision.how is not How.CHOSEN:  # which was shown before the choice
+        _show_judgement(decision.judgement, console)
     if in_full:
         _show_in_full(decision, console)
         return
@@ -159,7 +161,7 @@ def _show_offer(decision: Decision, console: Console) -> None:
 
 
 def _certainty(decision: Decision) -> str:
-    if decision.how is not How.SCORED:
+    if decision.how not in (How.SCORED, How.JUDGED):
         return ""
     percent = (
         f"{decision.confidence:.0%} sure"
@@ -172,6 +174,18 @@ def _certainty(decision: Decision) -> str:
 
 def _words(evidence: Evidence) -> str:
     return ", ".join(evidence.words) or "nearest"
+
+
+def _show_judgement(judgement: Judgement, console: Console) -> None:
+    """Who judged and what that took, or why nobody did."""
+    if judgement.failure is not None:
+        console.notice(f"not judged, so this is what the scores alone say: {judgement.failure}")
+        return
+    cost = f"${judgement.cost:.4f}" if judgement.cost is not None else "cost unknown"
+    took = "known from before" if judgement.is_cached else f"{judgement.latency:.1f} s, {cost}"
+    pick = judgement.pick or "none"
+    said = "as the scores" if pick == judgement.offline_pick else f"the scores said {judgement.offline_pick}"
+    console.say(f"judge {judgement.model or 'of your own'}: {pick} ({said}; {took})", style="dim", indent=2)
 
 
 def _show_evidence(evidence: Evidence, console: Console, *, indent: int = 2, with_amount: bool = False) -> None:

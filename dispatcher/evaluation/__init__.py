@@ -5,10 +5,12 @@ predictions   what a router says to each task
 metrics       how good that is, in all, by agent and by tag
 statistics    how sure the figures are, and what changed from one run to the next
 baselines     naive TF-IDF and BM25, to compare with
+escalation    what asking a judge gave
 gates         the least that a figure must reach
 """
 
 from dispatcher.evaluation.baselines import bm25_baseline, tfidf_baseline
+from dispatcher.evaluation.escalation import EscalationFigures, EscalationPoint, measure_escalation
 from dispatcher.evaluation.gates import Gate, MissedGate, check_gates, parse_gates
 from dispatcher.evaluation.metrics import (
     AgentMetrics,
@@ -23,7 +25,7 @@ from dispatcher.evaluation.metrics import (
     measure,
     reliability,
 )
-from dispatcher.evaluation.predictions import Prediction, predict, read_predictions, write_predictions
+from dispatcher.evaluation.predictions import Judged, Prediction, predict, read_predictions, write_predictions
 from dispatcher.evaluation.statistics import Comparison, Interval, Move, bootstrap, compare
 from dispatcher.evaluation.tasks import LabelledTask, check_labels, read_tasks
 
@@ -33,8 +35,11 @@ __all__ = [
     "Comparison",
     "Confusion",
     "CoveragePoint",
+    "EscalationFigures",
+    "EscalationPoint",
     "Gate",
     "Interval",
+    "Judged",
     "LabelledTask",
     "Metrics",
     "MissedGate",
@@ -50,6 +55,7 @@ __all__ = [
     "confusions",
     "coverage_curve",
     "measure",
+    "measure_escalation",
     "parse_gates",
     "predict",
     "read_predictions",

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from dispatcher.errors import UsageError
 from dispatcher.evaluation.tasks import LabelledTask
-from dispatcher.routing import Decision, How
+from dispatcher.routing import Decision, How, Judgement
 
-__all__ = ["MOST_NAMES", "Prediction", "TaskRouter", "predict", "read_predictions", "write_predictions"]
+__all__ = ["MOST_NAMES", "Judged", "Prediction", "TaskRouter", "predict", "read_predictions", "write_predictions"]
 
 # How many names a ranking keeps: enough for the reciprocal rank to lose nothing to speak of.
 MOST_NAMES = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What came of asking a judge about one task, as far as a report needs it.
+
+    `offline` is what the scores alone ranked first, with `offline_confidence`. `failure` says why there is no answer
+    that counts. `cost` is in US dollars, None where it is not known; with `is_estimated`, nothing was sent.
+    """
+
+    offline: str | None
+    offline_confidence: float
+    reason: str = ""
+    failure: str | None = None
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+    is_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +45,7 @@ class Prediction:
 
     `agent` took the task, None if the router abstained. `confidence` is between 0 and 1. `ranking` has names and
     scores, best first, also when the router abstained. `escalated` says whether a judge was asked, None where there is
-    none.
+    none; `judged` is what came of it.
     """
 
     task: str
@@ -33,6 +54,7 @@ class Prediction:
     confidence: float
     ranking: tuple[tuple[str, float], ...]
     escalated: bool | None = None
+    judged: Judged | None = None
     tags: tuple[str, ...] = ()
     context: str = ""
 
@@ -64,16 +86,20 @@ def predict(
     *,
     progress: Callable[[int], None] | None = None,
     most: int = MOST_NAMES,
+    decide: Callable[[Decision], Decision] | None = None,
+    at_once: int = 1,
 ) -> tuple[Prediction, ...]:
     """Routes every task by its text alone: not by its context, nor by an @name at its beginning.
 
     A task that only the fallback took counts as not routed. `progress` is called after each task with the number of
-    tasks done; a ranking keeps `most` names.
+    tasks done; a ranking keeps `most` names. `decide` is what a judge makes of a decision; that many `at_once`.
     """
     predictions = []
-    decisions = router.route_many([task.task for task in tasks], most=most)
+    decisions: Iterable[Decision] = router.route_many([task.task for task in tasks], most=most)
+    if decide is not None:
+        decisions = _decided(decisions, decide, at_once)
     for done, (task, decision) in enumerate(zip(tasks, decisions, strict=True), start=1):
-        predictions.append(_prediction(decision, task))
+        predictions.append(_prediction(decision, task, has_judge=decide is not None))
         if progress is not None:
             progress(done)
     return tuple(predictions)
@@ -82,8 +108,8 @@ def predict(
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     """Writes a JSON object a line, in the order of the tasks.
 
-    Keys: task, expected, agent, confidence, ranking; escalated, tags and context where there are any. Raises UsageError
-    if the file can't be written.
+    Keys: task, expected, agent, confidence, ranking; escalated, judged, tags and context where there are any. Raises
+    UsageError if the file can't be written.
     """
     lines = [json.dumps(_record(prediction)) + "\n" for prediction in predictions]
     try:
@@ -111,7 +137,18 @@ def read_predictions(path: Path) -> tuple[Prediction, ...]:
     return predictions
 
 
-def _prediction(decision: Decision, task: LabelledTask) -> Prediction:
+def _decided(decisions: Iterable[Decision], decide: Callable[[Decision], Decision], at_once: int) -> Iterator[Decision]:
+    """The decisions after the judge, in their order. No more are routed than are being judged."""
+    if at_once == 1:
+        yield from map(decide, decisions)
+        return
+    waiting = iter(decisions)
+    with ThreadPoolExecutor(at_once) as pool:
+        while batch := list(itertools.islice(waiting, at_once)):
+            yield from pool.map(decide, batch)
+
+
+def _prediction(decision: Decision, task: LabelledTask, *, has_judge: bool) -> Prediction:
     is_routed = decision.agent is not None and decision.how is not How.FALLBACK
     return Prediction(
         task=task.task,
@@ -119,8 +156,27 @@ def _prediction(decision: Decision, task: LabelledTask) -> Prediction:
         agent=decision.agent.name if decision.agent is not None and is_routed else None,
         confidence=decision.confidence,
         ranking=tuple((candidate.name, candidate.score) for candidate in decision.candidates),
+        escalated=_was_asked(decision.judgement) if has_judge else None,
+        judged=_judged(decision.judgement) if decision.judgement is not None else None,
         tags=task.tags,
         context=task.context,
+    )
+
+
+def _was_asked(judgement: Judgement | None) -> bool:
+    return judgement is not None and judgement.was_asked
+
+
+def _judged(judgement: Judgement) -> Judged:
+    return Judged(
+        offline=judgement.offline_pick,
+        offline_confidence=judgement.offline_confidence,
+        reason=judgement.reason,
+        failure=judgement.failure,
+        prompt_tokens=judgement.usage.prompt_tokens,
+        output_tokens=judgement.usage.output_tokens,
+        cost=judgement.cost,
+        is_estimated=judgement.is_estimated,
     )
 
 
@@ -134,6 +190,8 @@ def _record(prediction: Prediction) -> dict[str, Any]:
     }
     if prediction.escalated is not None:
         record["escalated"] = prediction.escalated
+    if prediction.judged is not None:
+        record["judged"] = dataclasses.asdict(prediction.judged)
     if prediction.tags:
         record["tags"] = prediction.tags
     if prediction.context:
@@ -151,6 +209,7 @@ def _parsed(content: str, path: Path, line: int) -> Prediction:
             confidence=_share(record["confidence"]),
             ranking=tuple((_checked(name, str), _number(score)) for name, score in record["ranking"]),
             escalated=_checked(record.get("escalated"), bool, type(None)),
+            judged=_read_judged(record.get("judged")),
             tags=tuple(_checked(tag, str) for tag in record.get("tags", ())),
             context=_checked(record.get("context", ""), str),
         )
@@ -160,6 +219,21 @@ def _parsed(content: str, path: Path, line: int) -> Prediction:
         reason = str(problem)
     raise UsageError(
         f"{path}:{line}: this line is not a prediction: {reason}", hint="it is a file that --predictions wrote"
+    )
+
+
+def _read_judged(record: Any) -> Judged | None:
+    if record is None:
+        return None
+    return Judged(
+        offline=_checked(record["offline"], str, type(None)),
+        offline_confidence=_share(record["offline_confidence"]),
+        reason=_checked(record.get("reason", ""), str),
+        failure=_checked(record.get("failure"), str, type(None)),
+        prompt_tokens=_checked(record.get("prompt_tokens", 0), int),
+        output_tokens=_checked(record.get("output_tokens", 0), int),
+        cost=None if record.get("cost") is None else _number(record["cost"]),
+        is_estimated=_checked(record.get("is_estimated", False), bool),
     )
 
 

@@ -3,6 +3,7 @@
 text         words, stems, pairs, pieces of words
 passages     what of an agent is read, by field
 scorers      which field is compared how; postings, regression, index: the comparing
+judged       what tells whether a judge's pick is right
 weights      what each scorer counts: learned, and read from a file
 confidence   how sure a ranking is
 rules        keyword rules of config
@@ -11,7 +12,7 @@ router       all of it together
 decision     what comes out
 """
 
-from dispatcher.routing.decision import Candidate, Decision, Evidence, Explanation, How, Outcome
+from dispatcher.routing.decision import Candidate, Decision, Evidence, Explanation, How, Judgement, Outcome
 from dispatcher.routing.router import Router
 
-__all__ = ["Candidate", "Decision", "Evidence", "Explanation", "How", "Outcome", "Router"]
+__all__ = ["Candidate", "Decision", "Evidence", "Explanation", "How", "Judgement", "Outcome", "Router"]

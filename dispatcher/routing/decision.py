@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from dispatcher.agent import Agent
+from dispatcher.llm.client import Usage
 
-__all__ = ["Candidate", "Decision", "Evidence", "Explanation", "How", "Outcome"]
+__all__ = ["Candidate", "Decision", "Evidence", "Explanation", "How", "Judgement", "Outcome", "fallen_back"]
 
 
 class Outcome(StrEnum):
@@ -30,6 +31,8 @@ class How(StrEnum):
     """A keyword rule of config.yaml."""
     SCORED = "scored"
     """The scores."""
+    JUDGED = "judged"
+    """A judge, such as a model, among the best by the scores."""
     CHOSEN = "chosen"
     """A person, from the best candidates."""
     FALLBACK = "fallback"
@@ -80,14 +83,41 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What came of asking a judge.
+
+    `pick` is the agent that it named, None if it said that none fits, or gave no answer that can be used; then
+    `failure` says why, and the router's own pick stands. `was_asked` is False where not even asking was possible.
+    `offline_pick` and `offline_confidence` are what the scores alone came to. `sureness` is the judge's own, between 0
+    and 1. `latency` is in seconds; `cost` in US dollars, None where it is not known. With `is_estimated`, nothing was
+    sent, and usage and cost are what it would have taken, about.
+    """
+
+    pick: str | None = None
+    reason: str = ""
+    failure: str | None = None
+    was_asked: bool = True
+    offline_pick: str | None = None
+    offline_confidence: float = 0.0
+    sureness: float | None = None
+    model: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    cost: float | None = None
+    latency: float = 0.0
+    is_cached: bool = False
+    is_estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The answer to "who takes this task?".
 
     `confidence` is the probability that the first candidate is right, once `is_calibrated`. `margin` is the first
     candidate's score less the second's. `task` is what the agent is given: the text without a leading @name.
     `candidates` are ranked, best first, also when the router abstains. `rules` are the keyword rules that held.
-    `explain` tells why a candidate has its score and `smallest_change` what would let the runner-up win; nothing is
-    worked out before it is asked for.
+    `fallback` is the agent that takes what nobody else does, if config names one. `judgement` says what came of asking
+    a judge, where that was to be done. `explain` tells why a candidate has its score and `smallest_change` what would
+    let the runner-up win; nothing is worked out before it is asked for.
     """
 
     task: str
@@ -101,6 +131,8 @@ class Decision:
     reason: str = ""
     candidates: tuple[Candidate, ...] = ()
     rules: tuple[str, ...] = ()
+    fallback: Agent | None = None
+    judgement: Judgement | None = None
     explain: Callable[[Agent], Explanation | None] = field(default=lambda agent: None, repr=False, compare=False)
     smallest_change: Callable[[], str | None] = field(default=lambda: None, repr=False, compare=False)
 
@@ -116,3 +148,11 @@ class Decision:
         """The explanations of the first candidate and of the runner-up, if anything spoke for them."""
         found = (self.explain(candidate.agent) for candidate in self.candidates[:2] if candidate.score != 0)
         return tuple(explanation for explanation in found if explanation is not None)
+
+
+def fallen_back(decision: Decision) -> Decision:
+    """What becomes of a decision that chose nobody: the fallback's, if there is one."""
+    if decision.fallback is None:
+        return decision
+    reason = f'{decision.reason}; "{decision.fallback.name}" is the fallback'
+    return replace(decision, outcome=Outcome.ROUTED, how=How.FALLBACK, agent=decision.fallback, reason=reason)

@@ -21,7 +21,7 @@ from dispatcher.agent import Agent, slugify
 from dispatcher.errors import UnknownAgentError
 from dispatcher.naming import find_agent, sort_by_name
 from dispatcher.routing.confidence import confidence_features, confidence_of
-from dispatcher.routing.decision import Candidate, Decision, Explanation, How, Outcome
+from dispatcher.routing.decision import Candidate, Decision, Explanation, How, Outcome, fallen_back
 from dispatcher.routing.explanation import amounts_by_field, evidence_of
 from dispatcher.routing.index import Index, TaskScores, build_index
 from dispatcher.routing.rules import CompiledRule, compile_rules
@@ -171,10 +171,11 @@ class Router:
             explain=functools.partial(self._explain, ranking),
             smallest_change=functools.partial(self._smallest_change, ranking, task, allowed),
             rules=tuple(rule.describe() for rule in holding),
+            fallback=self._fallback if self._fallback is not None and self._fallback.name in allowed else None,
         )
         if forcing is not None:
             return self._forced_by(forcing, decision)
-        return decision if is_sure or self._fallback is None else self._fall_back(decision, self._fallback, allowed)
+        return decision if is_sure else fallen_back(decision)
 
     def _forced_by(self, rule: CompiledRule, decision: Decision) -> Decision:
         """The decision of a rule: its agent comes first, and the others keep their order."""
@@ -209,12 +210,6 @@ class Router:
             reason=reason,
             candidates=(Candidate(agent=agent, score=1.0),) if is_allowed else (),
         )
-
-    def _fall_back(self, decision: Decision, fallback: Agent, allowed: frozenset[str]) -> Decision:
-        if fallback.name not in allowed:
-            return decision
-        reason = f'{decision.reason}; "{fallback.name}" is the fallback'
-        return dataclasses.replace(decision, outcome=Outcome.ROUTED, how=How.FALLBACK, agent=fallback, reason=reason)
 
     def _rank(
         self,

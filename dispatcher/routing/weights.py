@@ -1,8 +1,8 @@
 """The weights file: what each scorer counts, how confidence is calibrated, and where all that comes from.
 
-Learned from labelled tasks by `dispatch tune`, the same for every registry, small and readable. A scorer has two
-weights, one for registries whose agents are described in prose and one for those that are known by examples; what
-holds for a registry lies between them, by the share of examples in its text.
+Learned from labelled tasks by `dispatch tune`, the same for every registry, small and readable. A scorer has three
+weights: for registries whose agents are described in prose, for those that are known by examples, and for those in the
+middle; what holds for a registry lies between two of them, by the share of examples in its text.
 """
 
 from __future__ import annotations
@@ -24,10 +24,14 @@ from dispatcher.errors import ConfigError
 from dispatcher.routing.confidence import FITS_FEATURES, RIGHT_FEATURES
 from dispatcher.routing.encoder import Encoder, load_encoder, shipped_encoder
 from dispatcher.routing.index import FEATURES
+from dispatcher.routing.judged import JUDGED_FEATURES
 
-__all__ = ["Calibration", "Weights", "example_gate", "load_weights", "shipped_weights"]
+__all__ = ["KINDS", "Calibration", "Weights", "example_gate", "kind_shares", "load_weights", "shipped_weights"]
 
 FORMAT = 2
+KINDS = ("prose", "mixed", "examples")
+"""The kinds of registries that a scorer has a weight for."""
+
 _SHARE_OF_FULL_EXAMPLES = 0.5
 
 
@@ -41,23 +45,31 @@ class Calibration:
     def log_odds(self, features: Mapping[str, float]) -> float:
         return self.intercept + sum(weight * features[name] for name, weight in self.coefficients.items())
 
+    def probability(self, features: Mapping[str, float]) -> float:
+        return 1 / (1 + math.exp(-max(-30.0, min(30.0, self.log_odds(features)))))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
     """Everything that is learned.
 
-    `prose` and `examples` give a weight a feature of the index. `right` tells whether the first pick is right, if any
-    agent fits; `fits` whether one does, `fits_share` being the share of such tasks that it was learned with.
-    `thresholds` gives, for a wanted precision, the confidence from which on decisions reach it. `encoder_digest` names
-    the encoder that they were learned with, and `encoder_path` is its file, None for the shipped one.
+    `prose`, `mixed` and `examples` give a weight a feature of the index. `right` tells whether the first pick is
+    right, if any agent fits; `fits` whether one does, `fits_share` being the share of such tasks that it was learned
+    with. `thresholds` gives, for a wanted precision, the confidence from which on decisions reach it. `judged` tells
+    whether a judge's pick is right, and below the confidence `escalate_below` one is asked; both are None where there
+    were no picks of a judge to learn from. `encoder_digest` names the encoder that the weights were learned with, and
+    `encoder_path` is its file, None for the shipped one.
     """
 
     prose: Mapping[str, float]
+    mixed: Mapping[str, float]
     examples: Mapping[str, float]
     right: Calibration
     fits: Calibration
     fits_share: float
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    judged: Calibration | None = None
+    escalate_below: float | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     encoder_digest: str = ""
     encoder_path: Path | None = None
@@ -74,12 +86,17 @@ class Weights:
             )
         return found
 
+    @functools.cached_property
+    def table(self) -> NDArray[np.float64]:
+        """The weights by kind of registry and feature, shape (kinds, features)."""
+        return np.array([[of_kind.get(name, 0.0) for name in FEATURES] for of_kind in self._by_kind().values()])
+
     def for_share(self, example_share: float) -> NDArray[np.float64]:
         """The weight of every feature, for a registry with that share of examples."""
-        gate = example_gate(example_share)
-        return np.array(
-            [(1 - gate) * self.prose.get(name, 0.0) + gate * self.examples.get(name, 0.0) for name in FEATURES]
-        )
+        return kind_shares(example_gate(example_share)) @ self.table
+
+    def _by_kind(self) -> dict[str, Mapping[str, float]]:
+        return {kind: getattr(self, kind) for kind in KINDS}
 
     def threshold_for(self, precision: float) -> float:
         """The confidence from which on decisions have reached that precision, the next one up that is known.
@@ -98,11 +115,10 @@ class Weights:
 
     def to_json(self, folder: Path | None = None) -> str:
         """The text of the weights file; an encoder of their own is named relative to the folder that it is for."""
-        tree = {
+        tree: dict[str, Any] = {
             "format": FORMAT,
             "scorers": {
-                name: {"prose": self.prose.get(name, 0.0), "examples": self.examples.get(name, 0.0)}
-                for name in FEATURES
+                name: {kind: of_kind.get(name, 0.0) for kind, of_kind in self._by_kind().items()} for name in FEATURES
             },
             "confidence": {
                 "right": {"intercept": self.right.intercept, **self.right.coefficients},
@@ -113,6 +129,10 @@ class Weights:
             "encoder": self._encoder(folder),
             "provenance": dict(self.provenance),
         }
+        if self.judged is not None:
+            tree["confidence"]["judged"] = {"intercept": self.judged.intercept, **self.judged.coefficients}
+        if self.escalate_below is not None:
+            tree["confidence"]["escalate_below"] = self.escalate_below
         return json.dumps(tree, indent=1, ensure_ascii=False) + "\n"
 
     def _encoder(self, folder: Path | None) -> dict[str, str]:
@@ -131,6 +151,11 @@ class Weights:
 def example_gate(example_share: float) -> float:
     """How far a registry is known by examples rather than by prose: 0 to 1."""
     return min(1.0, example_share / _SHARE_OF_FULL_EXAMPLES)
+
+
+def kind_shares(gate: float) -> NDArray[np.float64]:
+    """What the weights of each kind count for a registry, by how far it is known by examples; shape (kinds,)."""
+    return np.array([max(0.0, 1 - 2 * gate), 1 - abs(1 - 2 * gate), max(0.0, 2 * gate - 1)])
 
 
 def load_weights(path: Path) -> Weights:
@@ -164,12 +189,13 @@ def parse_weights(text: str, folder: Path | None = None) -> Weights:
         raise ValueError(f"there is no scorer {', '.join(sorted(unknown))}")
     confidence, encoder = tree["confidence"], tree.get("encoder", {})
     return Weights(
-        prose={name: _number(entry["prose"]) for name, entry in tree["scorers"].items()},
-        examples={name: _number(entry["examples"]) for name, entry in tree["scorers"].items()},
+        **{kind: {name: _number(entry[kind]) for name, entry in tree["scorers"].items()} for kind in KINDS},
         right=_calibration(confidence["right"], RIGHT_FEATURES),
         fits=_calibration(confidence["fits"], FITS_FEATURES),
         fits_share=_number(confidence["fits_share"]),
         thresholds={str(_number(wanted)): _number(value) for wanted, value in confidence.get("thresholds", {}).items()},
+        judged=_calibration(confidence["judged"], JUDGED_FEATURES) if "judged" in confidence else None,
+        escalate_below=_number(confidence["escalate_below"]) if "escalate_below" in confidence else None,
         provenance=dict(tree.get("provenance", {})),
         encoder_digest=str(encoder.get("digest", "")),
         encoder_path=folder / encoder["file"] if folder is not None and "file" in encoder else None,

@@ -13,6 +13,7 @@ from typing import Any, Self, TypedDict, Unpack
 
 from dispatcher.agent import Agent
 from dispatcher.errors import UsageError
+from dispatcher.judge import Judge, Turn
 from dispatcher.llm import (
     Completion,
     LLMClient,
@@ -23,7 +24,7 @@ from dispatcher.llm import (
 from dispatcher.registry import Registry
 from dispatcher.routing import Decision, Router
 from dispatcher.runtime.attachments import Attachment
-from dispatcher.runtime.loading import Loaded, load, read
+from dispatcher.runtime.loading import Given, Loaded, load, read
 from dispatcher.runtime.prompt import EFFORTS, build_request
 from dispatcher.runtime.reply import ABSTAINED, DecisionMade, Event, Plan, Reply, Stopped
 from dispatcher.settings import Settings
@@ -54,6 +55,8 @@ class RunOptions(TypedDict, total=False):
     """Files that go with the task."""
     material: str
     """Text that goes with the task, such as a log: sent after it, and routed on only where the task leaves it open."""
+    turns: Sequence[Turn]
+    """What was said before, oldest first; a judge sees the last of it."""
     decision: Decision | None
     """A decision already made, which is then carried out as it is."""
 
@@ -66,6 +69,7 @@ class Dispatcher:
     registry: the agents.
     settings: all settings; the defaults if not given.
     client: the model's service; the one that the settings describe if not given, or a preview without a credential.
+    judge: who picks where `routing.escalate` asks for it; the model that the settings describe if not given.
     environment: where credentials are looked up; the process's if not given.
 
     `notices` says what config has that is not heeded. Raises AgentFileError if the registry is empty.
@@ -77,10 +81,11 @@ class Dispatcher:
         *,
         settings: Settings | None = None,
         client: LLMClient | None = None,
+        judge: Judge | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         environment = os.environ if environment is None else environment
-        self._loaded = load(registry, settings or Settings(), client, environment)
+        self._loaded = load(registry, settings or Settings(), Given(client=client, judge=judge), environment)
         self._sources: dict[str, Any] | None = None
         self.notices: tuple[str, ...] = ()
 
@@ -93,6 +98,7 @@ class Dispatcher:
         flags: Mapping[str, Any] | None = None,
         config: Path | None = None,
         client: LLMClient | None = None,
+        judge: Judge | None = None,
     ) -> Dispatcher:
         """A dispatcher for a project's folder: its config.yaml, its agents, the user's and the bundled ones.
 
@@ -100,7 +106,7 @@ class Dispatcher:
         """
         sources = {"folder": folder, "environment": environment, "flags": flags, "config": config}
         loaded, registry = read(sources)
-        dispatcher = cls(registry, settings=loaded.settings, client=client, environment=environment)
+        dispatcher = cls(registry, settings=loaded.settings, client=client, judge=judge, environment=environment)
         dispatcher._sources = sources
         dispatcher.notices = loaded.notices
         return dispatcher
@@ -126,17 +132,19 @@ class Dispatcher:
             raise UsageError("this dispatcher was made from a registry", hint="use Dispatcher.from_config() to reload")
         loaded, registry = read(self._sources)
         before = self._loaded
-        self._loaded = load(registry, loaded.settings, before.given_client, before.environment)
+        self._loaded = load(registry, loaded.settings, before.given, before.environment)
         self.notices = loaded.notices
 
     def close(self) -> None:
         """Closes the connections that were kept open; the dispatcher can still be used."""
+        self._loaded.escalator.close()
         close = getattr(self._loaded.client, "close", None)
         if close is not None:
             close()
 
     async def aclose(self) -> None:
         """The same for those of the running event loop."""
+        await self._loaded.escalator.aclose()
         close = getattr(self._loaded.client, "aclose", None)
         if close is not None:
             await close()
@@ -161,13 +169,35 @@ class Dispatcher:
         only: Collection[str] | None = None,
         exclude: Collection[str] | None = None,
         material: str = "",
+        turns: Sequence[Turn] = (),
     ) -> Decision:
-        """Decides who takes a task, without running it."""
-        return self._loaded.router.route(task, agent=agent, only=only, exclude=exclude, material=material)
+        """Decides who takes a task, without running it. A judge is asked only where `routing.escalate` says so."""
+        loaded = self._loaded
+        decision = loaded.router.route(task, agent=agent, only=only, exclude=exclude, material=material)
+        return loaded.escalator.decide(decision, turns=turns, material=material)
+
+    async def aroute(
+        self,
+        task: str,
+        *,
+        agent: str | None = None,
+        only: Collection[str] | None = None,
+        exclude: Collection[str] | None = None,
+        material: str = "",
+        turns: Sequence[Turn] = (),
+    ) -> Decision:
+        """`route` for coroutines."""
+        loaded = self._loaded
+        decision = loaded.router.route(task, agent=agent, only=only, exclude=exclude, material=material)
+        return await loaded.escalator.adecide(decision, turns=turns, material=material)
 
     def plan(self, task: str, **options: Unpack[RunOptions]) -> Plan:
-        """Decides who takes a task and what would be sent, without sending it."""
+        """Decides who takes a task and what would be sent to its model, without sending it."""
         return _plan(self._loaded, task, options)
+
+    async def aplan(self, task: str, **options: Unpack[RunOptions]) -> Plan:
+        """`plan` for coroutines."""
+        return await _aplan(self._loaded, task, options)
 
     def dispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
         """Routes a task and runs it, or carries out a plan already made.
@@ -195,7 +225,7 @@ class Dispatcher:
     async def adispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
         """`dispatch` for coroutines."""
         loaded = self._loaded
-        plan = _plan(loaded, task, options)
+        plan = await _aplan(loaded, task, options)
         if plan.request is None:
             return _abstained(plan)
         return _reply(loaded, plan, await loaded.client.acomplete(plan.request))
@@ -203,7 +233,7 @@ class Dispatcher:
     async def astream(self, task: str | Plan, **options: Unpack[RunOptions]) -> AsyncIterator[Event]:
         """`stream` for coroutines."""
         loaded = self._loaded
-        plan = _plan(loaded, task, options)
+        plan = await _aplan(loaded, task, options)
         yield DecisionMade(plan=plan)
         if plan.request is None:
             yield Stopped(reply=_abstained(plan))
@@ -216,14 +246,40 @@ def _plan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
     """A plan for a task; one already made stays as it is."""
     if isinstance(task, Plan):
         return task
-    material = options.get("material", "")
-    decision = options.get("decision") or loaded.router.route(
+    decision = options.get("decision")
+    if decision is None:
+        decision = loaded.escalator.decide(_routed(loaded, task, options), **_asides(options))
+    return _planned(loaded, decision, options)
+
+
+async def _aplan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
+    """`_plan` for coroutines."""
+    if isinstance(task, Plan):
+        return task
+    decision = options.get("decision")
+    if decision is None:
+        decision = await loaded.escalator.adecide(_routed(loaded, task, options), **_asides(options))
+    return _planned(loaded, decision, options)
+
+
+def _routed(loaded: Loaded, task: str, options: RunOptions) -> Decision:
+    return loaded.router.route(
         task,
         agent=options.get("agent"),
         only=options.get("only"),
         exclude=options.get("exclude"),
-        material=material,
+        material=options.get("material", ""),
     )
+
+
+def _asides(options: RunOptions) -> dict[str, Any]:
+    """What a judge sees besides the task."""
+    return {"turns": options.get("turns", ()), "material": options.get("material", "")}
+
+
+def _planned(loaded: Loaded, decision: Decision, options: RunOptions) -> Plan:
+    """What a decision comes to."""
+    material = options.get("material", "")
     _logger.info(
         "%s %s: %s, confidence %.3f, %s",
         decision.outcome,

@@ -5,28 +5,40 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dispatcher.errors import AgentFileError, ConfigError, OfflineError, UnknownAgentError
+from dispatcher.errors import AgentFileError, ConfigError, CredentialError, OfflineError, UnknownAgentError
+from dispatcher.judge import AnthropicJudge, Escalator, Judge, JudgeMemory, Policy
 from dispatcher.llm import (
     STANDARD_BASE_URL,
     AnthropicClient,
     LLMClient,
     OfflineClient,
     base_url_of,
+    choose_model,
     has_credential,
 )
+from dispatcher.llm.models import price_of
 from dispatcher.registry import Registry
 from dispatcher.routing import Router
 from dispatcher.routing.rules import compile_rules
 from dispatcher.routing.weights import load_weights
 from dispatcher.settings import LoadedSettings, Settings, load_settings
 
-__all__ = ["Loaded", "load", "read"]
+__all__ = ["Given", "Loaded", "anthropic_judge", "load", "read"]
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What a dispatcher was given and keeps when it reloads; what judges were asked, and what that cost, too."""
+
+    client: LLMClient | None = None
+    judge: Judge | None = None
+    memory: JudgeMemory = field(default_factory=JudgeMemory)
 
 
 @dataclass(frozen=True)
@@ -36,12 +48,27 @@ class Loaded:
     settings: Settings
     registry: Registry
     router: Router
-    given_client: LLMClient | None
+    given: Given
     environment: Mapping[str, str]
 
     @functools.cached_property
     def client(self) -> LLMClient:
-        return _client_for(self.settings, self.environment) if self.given_client is None else self.given_client
+        return _client_for(self.settings, self.environment) if self.given.client is None else self.given.client
+
+    @functools.cached_property
+    def escalator(self) -> Escalator:
+        settings = self.settings
+        judge, unavailable = self.given.judge, ""
+        if judge is None and settings.routing.escalate != "never":
+            judge, unavailable = anthropic_judge(settings, self.given.client, self.environment)
+        return Escalator(
+            judge,
+            Policy.of(settings.routing, settings.judge, self.router.weights),
+            timeout=settings.judge.timeout,
+            budget=settings.judge.budget,
+            memory=self.given.memory,
+            unavailable=unavailable,
+        )
 
 
 def read(sources: Mapping[str, Any]) -> tuple[LoadedSettings, Registry]:
@@ -78,7 +105,7 @@ def _why_unknown(name: str, registry: Registry) -> str | None:
     return None
 
 
-def load(registry: Registry, settings: Settings, client: LLMClient | None, environment: Mapping[str, str]) -> Loaded:
+def load(registry: Registry, settings: Settings, given: Given, environment: Mapping[str, str]) -> Loaded:
     if not registry.agents:
         where = ", ".join(str(scope.root) for scope in registry.scopes) or "nowhere"
         faults = "".join(f"\n  {found.location()}: {found.message}" for found in registry.errors)
@@ -94,7 +121,30 @@ def load(registry: Registry, settings: Settings, client: LLMClient | None, envir
         disabled=registry.disabled,
         weights=load_weights(Path(weights).expanduser()) if weights is not None else None,
     )
-    return Loaded(settings, registry, router, client, environment)
+    return Loaded(settings, registry, router, given, environment)
+
+
+def anthropic_judge(
+    settings: Settings, client: LLMClient | None, environment: Mapping[str, str]
+) -> tuple[Judge | None, str]:
+    """The judge that settings describe, or None and why there is none: that must not keep anybody from routing.
+
+    A `client` that the caller gave is asked; else the service that the settings describe.
+    """
+    model = choose_model(flag=settings.judge.model, agent_models=(), settings=settings.llm).name
+    if settings.judge.budget is not None and price_of(model, settings.llm.prices) is None:
+        return None, f'judge.budget can\'t be kept, as the price of "{model}" is not known: add it to llm.prices'
+    if client is None:
+        is_standard = base_url_of(settings.llm, environment) == STANDARD_BASE_URL
+        try:
+            if is_standard and not has_credential(settings.llm, environment):
+                return None, f"there is no API key: set {settings.llm.api_key_env or 'ANTHROPIC_API_KEY'}"
+        except CredentialError as problem:
+            return None, problem.message
+        # Time is short, so one more try has to do.
+        llm = replace(settings.llm, timeout=settings.judge.timeout, max_retries=min(1, settings.llm.max_retries))
+        client = AnthropicClient(llm, environment=environment)
+    return AnthropicJudge(client, model=model, prices=settings.llm.prices), ""
 
 
 def _client_for(settings: Settings, environment: Mapping[str, str]) -> LLMClient:

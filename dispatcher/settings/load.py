@@ -19,14 +19,22 @@ import yaml
 
 from dispatcher.errors import ConfigError
 from dispatcher.settings.files import FILE_NAME, ConfigFile, KeyPath, read_config_file, user_config_path
-from dispatcher.settings.tree import LLMSettings, Price, RoutingSettings, Rule, Settings
+from dispatcher.settings.tree import JudgeSettings, LLMSettings, Price, RoutingSettings, Rule, Settings
 
 __all__ = ["LoadedSettings", "load_settings", "settings_schema"]
 
 VARIABLE_PREFIX = "DISPATCH_VAR_"
 _PREFIX = "DISPATCH_"
 _CONFIG_VARIABLE = "DISPATCH_CONFIG"
-_SECTIONS: tuple[KeyPath, ...] = ((), ("routing",), ("llm",), ("variables",), ("llm", "aliases"), ("llm", "prices"))
+_SECTIONS: tuple[KeyPath, ...] = (
+    (),
+    ("routing",),
+    ("judge",),
+    ("llm",),
+    ("variables",),
+    ("llm", "aliases"),
+    ("llm", "prices"),
+)
 _LISTS: tuple[KeyPath, ...] = (("agents",), ("disabled",))  # one entry may stand without brackets
 _PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("routing", "weights"))
 _NOT_FROM_A_PROJECT: tuple[KeyPath, ...] = (("llm", "base_url"), ("llm", "api_key_env"))
@@ -276,9 +284,12 @@ def _tree_at(keys: KeyPath) -> type[Any]:
         return Rule
     if keys[:2] == ("llm", "prices"):
         return Price
-    if keys == ("routing",):
-        return RoutingSettings
-    return LLMSettings if keys == ("llm",) else Settings
+    sections: dict[KeyPath, type[Any]] = {
+        ("routing",): RoutingSettings,
+        ("judge",): JudgeSettings,
+        ("llm",): LLMSettings,
+    }
+    return sections.get(keys, Settings)
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:

@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-__all__ = ["LLMSettings", "Price", "RoutingSettings", "Rule", "Settings"]
+__all__ = ["Escalate", "JudgeSettings", "LLMSettings", "Price", "RoutingSettings", "Rule", "Settings"]
 
 _STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True, "coerce_numbers_to_str": True}
 
 Share = Annotated[float, Ge(0), Le(1)]
 Dollars = Annotated[float, Ge(0)]
 DuplicatePolicy = Literal["error", "first", "last", "namespace"]
+Escalate = Literal["never", "unsure", "always"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,26 @@ class RoutingSettings:
     """The share of tasks that fit no agent, which confidence takes into account."""
     fallback: str | None = None
     """The agent that answers when the router abstains; none if not set."""
+    escalate: Escalate = "never"
+    """Whether a model picks among the best agents: never, only where the router is unsure, or always."""
+    escalate_below: Share | None = None
+    """Below this confidence the router is unsure; the threshold of the weights file if not set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeSettings:
+    """The model that picks among the best agents, where `routing.escalate` asks for it."""
+
+    __pydantic_config__ = _STRICT
+
+    model: str = "haiku"
+    """The model, a small one by default: an alias (sonnet, opus, haiku) or a full name."""
+    top_k: Annotated[int, Ge(2), Le(100)] = 40
+    """How many of the best agents it picks among."""
+    timeout: Annotated[float, Gt(0), Le(600)] = 10.0
+    """Seconds to wait for its answer; then the router's own pick stands."""
+    budget: Dollars | None = None
+    """US dollars that a process may spend on it; after that the router's own picks stand. No limit if not set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,5 +155,7 @@ class Settings:
     """Keyword rules, tried in order; the first that forces an agent decides."""
     routing: RoutingSettings = field(default_factory=RoutingSettings)
     """How an agent is chosen."""
+    judge: JudgeSettings = field(default_factory=JudgeSettings)
+    """The model that picks among the best agents."""
     llm: LLMSettings = field(default_factory=LLMSettings)
     """The model's service."""

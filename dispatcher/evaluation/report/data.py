@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dispatcher.evaluation.escalation import EscalationFigures
 from dispatcher.evaluation.metrics import AgentMetrics, Bin, Confusion, CoveragePoint, Metrics
 from dispatcher.evaluation.statistics import Comparison, Interval
 
@@ -34,7 +35,7 @@ class Report:
 
     `provenance` are lines of a name and a value: agents, tasks, weights, versions, the date. `intervals` are by the
     name of the metric, `baselines` by the name of the baseline, `by_tag` by the tag. `confusions` come most frequent
-    first; `coverage_curve` from the highest threshold to the lowest.
+    first; `coverage_curve` from the highest threshold to the lowest. `escalation` is None where there was no judge.
     """
 
     title: str
@@ -49,3 +50,4 @@ class Report:
     coverage_curve: tuple[CoveragePoint, ...] = ()
     misses: tuple[Miss, ...] = ()
     comparison: Comparison | None = None
+    escalation: EscalationFigures | None = None

@@ -23,6 +23,7 @@ from dispatcher.evaluation.report.labels import (
     Label,
     compared,
     cut,
+    escalated,
     figure,
     metric,
     share,
@@ -30,7 +31,14 @@ from dispatcher.evaluation.report.labels import (
     trimmed,
 )
 from dispatcher.evaluation.report.matrix import most_confused
-from dispatcher.evaluation.report.plots import agent_bar, confusion_plot, coverage_plot, reliability_plot, thinned
+from dispatcher.evaluation.report.plots import (
+    agent_bar,
+    confusion_plot,
+    coverage_plot,
+    escalation_plot,
+    reliability_plot,
+    thinned,
+)
 from dispatcher.evaluation.report.style import STYLE
 from dispatcher.evaluation.statistics import Move
 
@@ -56,6 +64,7 @@ def to_html(report: Report) -> str:
     sections = {
         "summary": ("Metrics", _metrics(report)),
         "confidence": ("Confidence", _confidence(report)),
+        "judged": ("Judged", _judged(report)),
         "tags": ("By tag", _tags(report)),
         "agents": ("By agent", _agents(report)),
         "confusions": ("Confusions", _confusions(report)),
@@ -145,6 +154,26 @@ def _confidence(report: Report) -> str:
         + "<figcaption>The surest tasks are on the left; the dashed line is 90 % right. The curve is over tasks that "
         "have an agent; the diamond is what was routed now, of all tasks.</figcaption>"
         + numbers("Coverage against accuracy", ["Coverage", "Right", "Threshold"], points)
+        + "</figure></div>\n"
+    )
+
+
+def _judged(report: Report) -> str:
+    figures = report.escalation
+    if figures is None:
+        return ""
+    said = "".join(f"<p>{safe(sentence)}</p>\n" for sentence in escalated(figures))
+    if len(figures.curve) < 2:
+        return said
+    points = [
+        [share(point.calls), share(point.accuracy), figure(point.threshold)]
+        for point in thinned(figures.curve, _CURVE_ROWS)
+    ]
+    return (
+        f'{said}<div class="plots"><figure><h3>What does a judged task buy?</h3>{escalation_plot(figures.curve)}'
+        "<figcaption>The least sure tasks are judged first; the dashed line is what the scores alone give. Tasks that "
+        "have an agent only.</figcaption>"
+        + numbers("Accuracy against the share judged", ["Judged", "Right", "Below confidence"], points)
         + "</figure></div>\n"
     )
 

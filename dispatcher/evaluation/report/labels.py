@@ -5,10 +5,23 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from dispatcher.evaluation.escalation import EscalationFigures
 from dispatcher.evaluation.metrics import Metrics
 from dispatcher.evaluation.statistics import Comparison
 
-__all__ = ["METRICS", "Label", "clean", "compared", "cut", "figure", "metric", "share", "shown_name", "trimmed"]
+__all__ = [
+    "METRICS",
+    "Label",
+    "clean",
+    "compared",
+    "cut",
+    "escalated",
+    "figure",
+    "metric",
+    "share",
+    "shown_name",
+    "trimmed",
+]
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
 _NONE = "–"
@@ -105,3 +118,20 @@ def compared(comparison: Comparison) -> str:
     if comparison.only_old or comparison.only_new:
         found += f" Tasks of the old run only: {comparison.only_old:,}, of the new one only: {comparison.only_new:,}."
     return found
+
+
+def escalated(figures: EscalationFigures) -> list[str]:
+    """What asking a judge gave and took, in sentences."""
+    said = [
+        f"Judged: {figures.asked:,} of {figures.n:,} tasks ({share(figures.share)}). Top-1: "
+        f"{figure(figures.offline_top1)} by the scores alone, {figure(figures.top1)} with the judge."
+    ]
+    if figures.asked:
+        cost = f"${figures.cost:.4f}" if figures.cost is not None else "cost unknown"
+        about = " Estimated: nothing was sent." if figures.is_estimated else ""
+        said.append(
+            f"Tokens: {figures.prompt_tokens:,} in ({round(figures.prompt_tokens / figures.asked):,} a task judged, at "
+            f"most {figures.most_prompt_tokens:,}), {figures.output_tokens:,} out, {cost}.{about}"
+        )
+    said += [f"The scores' own pick stood for {count:,}: {reason}." for reason, count in figures.failures.items()]
+    return said

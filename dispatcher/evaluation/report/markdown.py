@@ -17,11 +17,14 @@ from dispatcher.evaluation.report.labels import (
     clean,
     compared,
     cut,
+    escalated,
     figure,
     metric,
+    share,
     shown_name,
     trimmed,
 )
+from dispatcher.evaluation.report.plots import thinned
 from dispatcher.evaluation.statistics import Move
 
 __all__ = ["to_markdown"]
@@ -33,6 +36,7 @@ _MOST_ROWS = 200
 _LONGEST_SUMMARY = 160
 _LONGEST_TEXT = 2_000
 _TASKS_A_PAIR = 3
+_CURVE_ROWS = 11
 
 
 def to_markdown(report: Report) -> str:
@@ -40,6 +44,7 @@ def to_markdown(report: Report) -> str:
     sections = {
         "Metrics": _metrics(report),
         "Reliability": _reliability(report),
+        "Judged": _judged(report),
         "By tag": _tags(report),
         "By agent": _agents(report),
         "Confusions": _confusions(report),
@@ -80,6 +85,17 @@ def _reliability(report: Report) -> str:
         for each in report.reliability
     ]
     return _table(["Confidence from", "Tasks", "Mean confidence", "Right"], rows) if rows else ""
+
+
+def _judged(report: Report) -> str:
+    if report.escalation is None:
+        return ""
+    said = "\n".join(f"- {_plain(sentence)}" for sentence in escalated(report.escalation))
+    rows = [
+        [share(point.calls), figure(point.accuracy), figure(point.threshold)]
+        for point in thinned(report.escalation.curve, _CURVE_ROWS)
+    ]
+    return f"{said}\n\n" + _table(["Judged, least sure first", "Right of all", "Below confidence"], rows)
 
 
 def _tags(report: Report) -> str:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import TypeVar
 
+from dispatcher.evaluation.escalation import EscalationPoint
 from dispatcher.evaluation.metrics import AgentMetrics, Bin, CoveragePoint
 from dispatcher.evaluation.report.labels import cut, share, shown_name
 from dispatcher.evaluation.report.matrix import Matrix
 from dispatcher.evaluation.report.svg import Area, beside, grid, picture, x_axis
 
-__all__ = ["agent_bar", "confusion_plot", "coverage_plot", "reliability_plot", "thinned"]
+__all__ = ["agent_bar", "confusion_plot", "coverage_plot", "escalation_plot", "reliability_plot", "thinned"]
+
+Point = TypeVar("Point", CoveragePoint, EscalationPoint)
 
 _MOST_POINTS = 200
 _CELL = 30
@@ -63,6 +67,25 @@ def coverage_plot(points: Sequence[CoveragePoint], *, now: tuple[float, float] |
     return picture(title="Coverage against accuracy", described=described, parts=parts, height=344, kind="plot")
 
 
+def escalation_plot(points: Sequence[EscalationPoint]) -> str:
+    """The share of tasks put to a judge, least confident first, against the share of all tasks that was right."""
+    area = Area(height=284)
+    parts = [grid(area, "right of all tasks")]
+    places = [f"{area.x(point.calls)} {area.y(point.accuracy)}" for point in thinned(points, _MOST_POINTS)]
+    parts.append(f'<path class="curve" d="M{"L".join(places)}"/>')
+    first, last = points[0], points[-1]
+    x, y = area.x(last.calls), area.y(last.accuracy)
+    told = f"{share(last.calls, decimals=0)} judged, {share(last.accuracy)} right"
+    parts.append(f'<path class="ideal" d="M{area.x(0)} {area.y(first.accuracy)}H{area.x(1)}"/>')
+    parts.append(f'<path class="mark" d="M{x} {y - 7}l7 7l-7 7l-7 -7z"/>')
+    parts.append(beside(area, last.calls, y - 14, told))
+    parts.append(x_axis(area, 316, "share of tasks judged"))
+    described = f"From {share(first.accuracy)} right with nobody judged to {told}."
+    return picture(
+        title="Accuracy against the share of tasks judged", described=described, parts=parts, height=344, kind="plot"
+    )
+
+
 def confusion_plot(matrix: Matrix) -> str:
     """Expected agents as rows, first picks as columns; right picks are outlined, wrong ones filled."""
     names = [escape(cut(shown_name(name), _LONGEST_NAME)) for name in matrix.names]
@@ -107,7 +130,7 @@ def agent_bar(agent: AgentMetrics) -> str:
     return f'<svg class="agent" width="128" height="18" viewBox="0 0 128 18" aria-hidden="true">{"".join(parts)}</svg>'
 
 
-def thinned(points: Sequence[CoveragePoint], most: int) -> list[CoveragePoint]:
+def thinned(points: Sequence[Point], most: int) -> list[Point]:
     """At most `most` of the points, evenly spread, the first and the last among them."""
     if len(points) <= most:
         return list(points)

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dispatcher.evaluation.tuning.fitting import FeatureWeights
 from dispatcher.evaluation.tuning.problems import Problem
 from dispatcher.routing.confidence import FITS_FEATURES, RIGHT_FEATURES, confidence_features, confidence_of
-from dispatcher.routing.weights import Calibration, Weights
+from dispatcher.routing.weights import Calibration, Weights, kind_shares
 
-__all__ = ["Observations", "calibrate", "observe", "thresholds_for"]
+__all__ = ["FEWEST_OUTCOMES", "Observations", "calibrate", "logistic", "observe", "thresholds_for"]
 
 OUT_OF_SCOPE_SHARE = 0.1
 _PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -46,8 +45,9 @@ class Observations:
         )
 
 
-def observe(problem: Problem, weights: FeatureWeights) -> Observations:
-    """The rankings of a problem, and those with some of its agents gone, so that there are tasks that fit nobody."""
+def observe(problem: Problem, weights: NDArray[np.float64]) -> Observations:
+    """The rankings of a problem by weights of the shape (kinds, features), and those with some of its agents gone, so
+    that there are tasks that fit nobody."""
     absent = problem.without_some_agents()
     parts = [_observe_one(problem, weights)]
     if absent is not None:
@@ -93,8 +93,8 @@ def thresholds_for(observed: Observations, weights: Weights) -> dict[str, float]
     return found
 
 
-def _observe_one(problem: Problem, weights: FeatureWeights) -> Observations:
-    of_registry = weights.at(problem.gate)
+def _observe_one(problem: Problem, weights: NDArray[np.float64]) -> Observations:
+    of_registry = kind_shares(problem.gate) @ weights
     count = len(problem.expected)
     features = np.zeros((count, len(_SEEN)))
     is_right = np.zeros(count, bool)
@@ -115,17 +115,24 @@ def _logistic(
     *,
     is_balanced: bool = False,
 ) -> Calibration:
+    """The model of an outcome of the observations that are kept; balanced, both outcomes count the same."""
+    features = observed.features[keep][:, [_SEEN.index(name) for name in names]]
+    importance, target = observed.importance[keep].copy(), outcome[keep]
+    if is_balanced and target.any() and not target.all():
+        for value in (True, False):
+            importance[target == value] /= importance[target == value].sum()
+    return logistic(features, target, importance, names)
+
+
+def logistic(
+    features: NDArray[np.float64], target: NDArray[np.bool_], importance: NDArray[np.float64], names: Sequence[str]
+) -> Calibration:
     """A logistic regression on standardised features, written in the features' own units."""
     from sklearn.linear_model import LogisticRegression
 
-    features = observed.features[keep][:, [_SEEN.index(name) for name in names]]
-    importance, target = observed.importance[keep].copy(), outcome[keep]
     if target.all() or not target.any():  # one outcome only: nothing tells it from the other
         return Calibration(intercept=6.0 if target.all() else -6.0, coefficients=dict.fromkeys(names, 0.0))
-    if is_balanced:
-        for value in (True, False):
-            importance[target == value] /= importance[target == value].sum()
-    importance *= len(target) / importance.sum()
+    importance = importance * (len(target) / importance.sum())
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     deviation[deviation < 1e-9] = 1.0
     model = LogisticRegression(C=_STRENGTH, max_iter=2_000)

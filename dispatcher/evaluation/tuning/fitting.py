@@ -9,7 +9,6 @@ matters where tasks are few.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,73 +16,53 @@ from numpy.typing import NDArray
 from dispatcher.evaluation.tuning.problems import Problem
 from dispatcher.routing.index import FEATURES
 from dispatcher.routing.scorers import DENSE, REGRESSION
+from dispatcher.routing.weights import KINDS, kind_shares
 
-__all__ = ["FeatureWeights", "fit_weights", "uniform_weights"]
+__all__ = ["fit_weights", "no_weights"]
 
 # Scorers that compare words share their evidence and so their weight; one that stands alone is held less.
-_PENALTY, _PENALTY_ALONE = 5.0, 0.3
+_PENALTY, _PENALTY_ALONE = 2.0, 0.3
 _LEAST_EXCLUSION = 0.25
 _MOST_ITERATIONS = 300
-_COUNT = len(FEATURES)
-_EXCLUSION = FEATURES.index("exclusion.tfidf")
-_PENALTIES = np.tile([_PENALTY_ALONE if name in (*DENSE, REGRESSION) else _PENALTY for name in FEATURES], 2)
+_SHAPE = (len(KINDS), len(FEATURES))
+_EXCLUSION = "exclusion.tfidf"
+_PENALTIES = np.array([_PENALTY_ALONE if name in (*DENSE, REGRESSION) else _PENALTY for name in FEATURES])
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureWeights:
-    """The weight of every feature for registries in prose, and for those known by examples; shape (features,) each."""
-
-    prose: NDArray[np.float64]
-    examples: NDArray[np.float64]
-
-    def at(self, gate: float) -> NDArray[np.float64]:
-        """The weights for a registry, by how far it is known by examples."""
-        return (1 - gate) * self.prose + gate * self.examples
-
-    def named(self) -> tuple[dict[str, float], dict[str, float]]:
-        """The two by the features' names, rounded as they are written."""
-        prose = dict(zip(FEATURES, (round(float(weight), 4) for weight in self.prose), strict=True))
-        examples = dict(zip(FEATURES, (round(float(weight), 4) for weight in self.examples), strict=True))
-        return prose, examples
+def no_weights() -> NDArray[np.float64]:
+    """Where fitting starts if nothing is known; shape (kinds of registries, features)."""
+    return np.zeros(_SHAPE)
 
 
-def uniform_weights() -> FeatureWeights:
-    """Where fitting starts if nothing is known: no evidence at all."""
-    zero = np.zeros(_COUNT)
-    return FeatureWeights(zero, zero)
-
-
-def fit_weights(problems: Sequence[Problem], start: FeatureWeights) -> FeatureWeights:
-    """The weights that make the right agents most likely, not too far from where they start."""
+def fit_weights(problems: Sequence[Problem], start: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The weights that make the right agents most likely, not too far from where they start; both of the shape (kinds
+    of registries, features)."""
     from scipy.optimize import minimize
 
     prepared = [
-        (problem.relative, problem.expected, problem.gate)
+        (problem.relative, problem.expected, kind_shares(problem.gate))
         for problem in (problem.in_scope() for problem in problems)
         if len(problem.expected)
     ]
-    origin = np.concatenate([start.prose, start.examples])
-    bounds = [
-        (None, -_LEAST_EXCLUSION) if column % _COUNT == _EXCLUSION else (0.0, None) for column in range(2 * _COUNT)
-    ]
-    first = np.clip(origin + 0.5, 0.0, None)
-    first[[_EXCLUSION, _COUNT + _EXCLUSION]] = -_LEAST_EXCLUSION
+    bounds = [(None, -_LEAST_EXCLUSION) if name == _EXCLUSION else (0.0, None) for name in FEATURES] * len(KINDS)
+    first = np.clip(start + 0.5, 0.0, None)
+    first[:, FEATURES.index(_EXCLUSION)] = -_LEAST_EXCLUSION
     total = sum(np.sqrt(len(expected)) for _, expected, _ in prepared)
 
-    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        value, gradient = 0.0, np.zeros(2 * _COUNT)
-        for relative, expected, gate in prepared:
-            likelihood, slope = _likelihood(relative, expected, (1 - gate) * weights[:_COUNT] + gate * weights[_COUNT:])
+    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        weights = flat.reshape(_SHAPE)
+        distance = weights - start
+        value, gradient = float((_PENALTIES * distance**2).sum()), 2 * _PENALTIES * distance
+        for relative, expected, shares in prepared:
+            likelihood, slope = _likelihood(relative, expected, shares @ weights)
             importance = 1 / np.sqrt(len(expected))
             value -= importance * likelihood
-            gradient[:_COUNT] -= importance * (1 - gate) * slope
-            gradient[_COUNT:] -= importance * gate * slope
-        distance = weights - origin
-        value += float(distance @ (_PENALTIES * distance))
-        return value / total, (gradient + 2 * _PENALTIES * distance) / total
+            gradient -= importance * np.outer(shares, slope)
+        return value / total, gradient.ravel() / total
 
-    found = minimize(loss, first, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _MOST_ITERATIONS}).x
-    return FeatureWeights(found[:_COUNT], found[_COUNT:])
+    options = {"maxiter": _MOST_ITERATIONS}
+    found = minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+    return np.asarray(found.reshape(_SHAPE))
 
 
 def _likelihood(

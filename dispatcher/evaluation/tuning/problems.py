@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from dispatcher.agent import Agent
 from dispatcher.errors import UsageError
-from dispatcher.evaluation.tasks import check_labels, read_tasks
+from dispatcher.evaluation.tasks import LabelledTask, check_labels, read_tasks
+from dispatcher.judge.replay import read_picks
 from dispatcher.registry import Registry
 from dispatcher.routing.encoder import Encoder, shipped_encoder
 from dispatcher.routing.index import FEATURES, TaskScores, build_index
@@ -35,6 +36,7 @@ class TuningSet:
     agents: Path
     tasks: Path
     enriched: Path | None = None
+    picks: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,9 @@ class Problem:
     `agents` are the names of the agents, in the order of the rows. `raw` has the shape (tasks, agents, features) and
     `lengths` (tasks, features), as the index gives them; `expected` is the row of the right agent, or -1 where none
     fits; `gate` says how far the registry is known by examples; `word_counts` is the number of words that carry meaning
-    in each task; `encoder` is the one that the features of meaning come from.
+    in each task; `encoder` is the one that the features of meaning come from. `picks` are the rows that a judge picked,
+    best first, -1 for none of the agents, in the shape (tasks, picks), and `sureness` how sure it was of the first, NaN
+    if it didn't tell; both are None without a recording.
     """
 
     name: str
@@ -56,6 +60,8 @@ class Problem:
     word_counts: NDArray[np.int64]
     encoder: Encoder
     digest: str = ""
+    picks: NDArray[np.int64] | None = None
+    sureness: NDArray[np.float64] | None = None
 
     @property
     def relative(self) -> NDArray[np.float32]:
@@ -84,7 +90,9 @@ class Problem:
         rows[left] = np.arange(len(left))
         expected = np.where(self.expected >= 0, rows[self.expected], -1)
         names = tuple(self.agents[row] for row in left)
-        return dataclasses.replace(self, agents=names, raw=self.raw[:, left], expected=expected)
+        return dataclasses.replace(
+            self, agents=names, raw=self.raw[:, left], expected=expected, picks=None, sureness=None
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -106,11 +114,13 @@ class Problem:
             lengths=self.lengths[keep],
             expected=self.expected[keep],
             word_counts=self.word_counts[keep],
+            picks=None if self.picks is None else self.picks[keep],
+            sureness=None if self.sureness is None else self.sureness[keep],
         )
 
 
 def parse_set(text: str) -> TuningSet:
-    """A set as it is written on the command line: `[NAME:]AGENTS[+ENRICHED.jsonl]=TASKS`.
+    """A set as it is written on the command line: `[NAME:]AGENTS[+ENRICHED.jsonl]=TASKS[+PICKS.jsonl]`.
 
     Without a name, it is that of the nearest folder of the agents that says something. Raises UsageError.
     """
@@ -123,6 +133,11 @@ def parse_set(text: str) -> TuningSet:
         path = before
     else:  # a plus sign of the path itself
         enriched = ""
+    before, plus, picks = tasks.rpartition("+")
+    if plus and picks.endswith(".jsonl") and Path(before).suffix:
+        tasks = before
+    else:
+        picks = ""
     if not equals or not path or not tasks:
         raise UsageError(
             f'--set "{text}" is not of the form AGENTS=TASKS', hint="for example --set agents=eval/tasks/tune.jsonl"
@@ -133,6 +148,7 @@ def parse_set(text: str) -> TuningSet:
         agents=Path(path),
         tasks=Path(tasks),
         enriched=Path(enriched) if enriched else None,
+        picks=Path(picks) if picks else None,
     )
 
 
@@ -161,6 +177,7 @@ def load_problem(
         word_counts[number] = len(content_stems(words))
         if progress is not None:
             progress(number + 1)
+    picks, sureness = (None, None) if tuning_set.picks is None else _recorded(tuning_set.picks, tasks, rows)
     return Problem(
         name=tuning_set.name,
         agents=tuple(rows),
@@ -171,7 +188,24 @@ def load_problem(
         word_counts=word_counts,
         encoder=encoder,
         digest=_digest(agents, tuning_set.tasks),
+        picks=picks,
+        sureness=sureness,
     )
+
+
+def _recorded(
+    path: Path, tasks: Sequence[LabelledTask], rows: Mapping[str, int]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """A judge's recorded picks for tasks: rows, best first, and how sure it was of the first."""
+    known = read_picks(path)
+    found = [known.get(task.task) for task in tasks]
+    picks = np.full((len(tasks), max((len(one.names) for one in found if one), default=0)), -1, np.int64)
+    sureness = np.full(len(tasks), np.nan)
+    for number, one in enumerate(found):
+        if one is not None:
+            picks[number, : len(one.names)] = [rows.get(name, -1) for name in one.names]
+            sureness[number] = np.nan if one.confidence is None else one.confidence
+    return picks, sureness
 
 
 def _digest(agents: Sequence[Agent], tasks: Path) -> str:

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from dispatcher.errors import UsageError
 from dispatcher.evaluation.tuning.calibrating import Observations, calibrate, observe, thresholds_for
-from dispatcher.evaluation.tuning.fitting import FeatureWeights, fit_weights, uniform_weights
+from dispatcher.evaluation.tuning.escalating import Aim, Escalating, EscalationRow
+from dispatcher.evaluation.tuning.fitting import fit_weights, no_weights
 from dispatcher.evaluation.tuning.problems import Problem
 from dispatcher.routing.encoder import Encoder, shipped_encoder
 from dispatcher.routing.index import FEATURES
-from dispatcher.routing.weights import Weights
+from dispatcher.routing.weights import KINDS, Weights, kind_shares
 from dispatcher.version import __version__
 
 __all__ = ["FEW_TASKS", "Fold", "Tuned", "seen_by", "tune"]
@@ -48,10 +49,11 @@ class Fold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuned:
-    """The weights fitted on everything, and the folds that say how good such weights are."""
+    """The weights fitted on everything, the folds that say how good such weights are, and what a judge would add."""
 
     weights: Weights
     folds: tuple[Fold, ...]
+    escalation: tuple[EscalationRow, ...] = ()
 
     @property
     def is_worse(self) -> bool:
@@ -72,6 +74,7 @@ def tune(
     encoder: Encoder | None = None,
     replaced: Weights | None = None,
     from_scratch: bool = False,
+    aim: Aim | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Tuned:
     """Fits weights and calibration. Raises UsageError where leaving something out leaves no task with an agent.
@@ -83,14 +86,16 @@ def tune(
     encoder: what the weights fitted on everything go with, the shipped one if not given; those of a fold go with the
         encoder of the sets left out.
     replaced: the weights to compare with, if not those before.
+    aim: what asking a judge is to come to, where picks of one are recorded.
     progress: called with what is being done.
     """
-    start = uniform_weights() if from_scratch else _feature_weights(before)
+    start = no_weights() if from_scratch else before.table
     kept_start = None if from_scratch else before
     start_name = "nothing" if from_scratch else f"weights {before.fingerprint}"
     said = progress or (lambda text: None)
     folds: list[Fold] = []
     unseen: list[Observations] = []
+    escalating = Escalating(aim or Aim())
     for name, kept, left_out in _splits(problems):
         if not any(problem.labels for problem in kept):
             raise UsageError(
@@ -102,13 +107,14 @@ def tune(
         observed = Observations.joined([observe(problem, fitted) for problem in kept])
         provenance = _provenance(kept, start_name) | {"left_out": name}
         weights = _weights(fitted, observed, provenance, kept_start, left_out[0].encoder)
+        weights = escalating.learned_without(left_out, weights, kept)
         folds.append(_fold(name, weights, fitted, left_out, replaced or before))
         unseen.extend(observe(problem, fitted) for problem in left_out)
     said("on everything")
     fitted = fit_weights(problems, start)
     provenance = _provenance(problems, start_name) | {"held_out": [_held_out(fold) for fold in folds]}
     weights = _weights(fitted, Observations.joined(unseen), provenance, kept_start, encoder or shipped_encoder())
-    return Tuned(weights=weights, folds=tuple(folds))
+    return Tuned(weights=escalating.learned(weights), folds=tuple(folds), escalation=escalating.rows)
 
 
 def seen_by(weights: Weights, problems: Sequence[Problem]) -> tuple[Problem, ...]:
@@ -136,21 +142,21 @@ def _splits(problems: Sequence[Problem]) -> Iterator[tuple[str, list[Problem], l
 
 
 def _weights(
-    fitted: FeatureWeights,
+    fitted: NDArray[np.float64],
     observed: Observations,
     provenance: Mapping[str, Any],
     start: Weights | None,
     encoder: Encoder,
 ) -> Weights:
     """A weights file; what there is too little to learn confidence from keeps that of the start."""
-    prose, examples = fitted.named()
     right, fits, share = calibrate(observed, start)
     weights = Weights(
-        prose=prose,
-        examples=examples,
+        **{kind: _named(of_kind) for kind, of_kind in zip(KINDS, fitted, strict=True)},
         right=right,
         fits=fits,
         fits_share=share,
+        judged=start.judged if start is not None else None,
+        escalate_below=start.escalate_below if start is not None else None,
         provenance=provenance,
         encoder_digest=encoder.digest,
         encoder_path=encoder.path,
@@ -160,8 +166,10 @@ def _weights(
     return replace(weights, thresholds=thresholds_for(observed, weights))
 
 
-def _fold(name: str, weights: Weights, fitted: FeatureWeights, left_out: Sequence[Problem], before: Weights) -> Fold:
-    old, recorded = _feature_weights(before), _recorded(name, left_out, before)
+def _fold(
+    name: str, weights: Weights, fitted: NDArray[np.float64], left_out: Sequence[Problem], before: Weights
+) -> Fold:
+    old, recorded = before.table, _recorded(name, left_out, before)
     counts = [len(problem.in_scope().expected) for problem in left_out]
     total = max(1, sum(counts))
 
@@ -187,21 +195,19 @@ def _recorded(name: str, left_out: Sequence[Problem], before: Weights) -> Mappin
     return next((known for known in before.provenance.get("held_out", ()) if known.get("left_out") == name), {})
 
 
-def _top(problem: Problem, weights: FeatureWeights, count: int) -> float:
+def _top(problem: Problem, weights: NDArray[np.float64], count: int) -> float:
     """The share of tasks whose agent is among the first."""
     in_scope = problem.in_scope()
     if not len(in_scope.expected):
         return 0.0
-    logits = np.round(in_scope.relative @ weights.at(problem.gate), 6)
+    logits = np.round(in_scope.relative @ kind_shares(problem.gate) @ weights, 6)
     order: NDArray[np.int64] = np.argsort(-logits, axis=1, kind="stable")[:, :count]
     return float((order == in_scope.expected[:, None]).any(axis=1).mean())
 
 
-def _feature_weights(weights: Weights) -> FeatureWeights:
-    return FeatureWeights(
-        np.array([weights.prose.get(name, 0.0) for name in FEATURES]),
-        np.array([weights.examples.get(name, 0.0) for name in FEATURES]),
-    )
+def _named(weights: NDArray[np.float64]) -> dict[str, float]:
+    """Weights by the features' names, rounded as they are written."""
+    return {name: round(float(weight), 4) for name, weight in zip(FEATURES, weights, strict=True)}
 
 
 def _held_out(fold: Fold) -> dict[str, Any]:

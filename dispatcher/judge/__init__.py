@@ -1,0 +1,31 @@
+"""Judges: who picks among the best agents where the router by itself is unsure. Joins routing and the LLM layer.
+
+protocol         what a judge is asked and what it answers
+prompt           a question → what is sent to a model
+anthropic_judge  a model of the Messages API as judge
+replay           recorded picks as judge
+memory           what has been answered and spent
+escalation       Decision → a question, an answer → Decision: no I/O
+escalator        the same with a judge: asking, waiting no longer than is allowed
+"""
+
+from dispatcher.judge.anthropic_judge import AnthropicJudge
+from dispatcher.judge.escalation import Policy
+from dispatcher.judge.escalator import Escalator
+from dispatcher.judge.memory import JudgeMemory
+from dispatcher.judge.protocol import Judge, Option, Question, Turn, Verdict
+from dispatcher.judge.replay import Pick, ReplayJudge
+
+__all__ = [
+    "AnthropicJudge",
+    "Escalator",
+    "Judge",
+    "JudgeMemory",
+    "Option",
+    "Pick",
+    "Policy",
+    "Question",
+    "ReplayJudge",
+    "Turn",
+    "Verdict",
+]
