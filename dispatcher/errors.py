@@ -18,6 +18,7 @@
         ├── ServiceError            the service failed, after the retries
         ├── ResponseTimeoutError    no answer in time
         ├── NetworkError            the service could not be reached
+        ├── AnswerError             the answer is not what was asked for: declined, cut off, or of another shape
         └── BrokenStreamError       the answer stopped in the middle; what came is kept in `partial`
 
 Abstaining, "no agent fits" and a lenient parse are results, not errors.
@@ -28,6 +29,7 @@ from __future__ import annotations
 
 __all__ = [
     "AgentFileError",
+    "AnswerError",
     "AttachmentError",
     "BrokenStreamError",
     "ConfigError",
@@ -164,6 +166,19 @@ class ResponseTimeoutError(LLMError):
 
 class NetworkError(LLMError):
     """The service could not be reached."""
+
+
+class AnswerError(LLMError):
+    """The answer is not what was asked for: the model declined, was cut off, or answered in another shape.
+
+    `stop_reason` is the Messages API's word for why the answer ended.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, request_id: str | None = None, stop_reason: str = "end_turn"
+    ) -> None:
+        super().__init__(message, hint=hint, request_id=request_id)
+        self.stop_reason = stop_reason
 
 
 class BrokenStreamError(LLMError):

@@ -13,6 +13,7 @@ from dispatcher.llm.anthropic_client import (
 from dispatcher.llm.client import COMPLETE_STOPS, NOT_SENT, Completion, LLMClient, Message, Request, TextDelta, Usage
 from dispatcher.llm.models import ModelChoice, choose_model, cost_of
 from dispatcher.llm.offline import OfflineClient
+from dispatcher.llm.structured import acomplete_json, complete_json, parse_json
 
 __all__ = [
     "COMPLETE_STOPS",
@@ -27,9 +28,12 @@ __all__ = [
     "Request",
     "TextDelta",
     "Usage",
+    "acomplete_json",
     "base_url_of",
     "choose_model",
+    "complete_json",
     "cost_of",
     "has_credential",
+    "parse_json",
     "request_body",
 ]

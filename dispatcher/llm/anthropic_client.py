@@ -41,9 +41,12 @@ def request_body(request: Request) -> dict[str, Any]:
         "system": [{"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}],
         "messages": [{"role": message.role, "content": message.content} for message in request.messages],
     }
+    output: dict[str, Any] = {}
     if request.effort is not None:
-        body["output_config"] = {"effort": request.effort}
-    return body
+        output["effort"] = request.effort
+    if request.schema is not None:
+        output["format"] = {"type": "json_schema", "schema": dict(request.schema)}
+    return body | ({"output_config": output} if output else {})
 
 
 def base_url_of(settings: LLMSettings, environment: Mapping[str, str]) -> str:

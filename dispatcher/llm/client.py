@@ -29,13 +29,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Everything that is sent. `model` is a name that the service knows; `max_tokens` limits the answer."""
+    """Everything that is sent. `model` is a name that the service knows; `max_tokens` limits the answer.
+
+    With a `schema`, a JSON schema, the answer is to be one JSON object of that shape; see `llm.structured`.
+    """
 
     model: str
     system: str
     messages: tuple[Message, ...]
     max_tokens: int
     effort: str | None = None
+    schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
