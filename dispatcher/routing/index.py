@@ -133,22 +133,28 @@ def _columns(view: str) -> list[int]:
 def build_index(agents: Sequence[Agent]) -> Index:
     """Indexes agents; their order is that of the rows."""
     counts: dict[str, list[dict[str, Counter[str]]]] = {view: [] for view in VIEWS}
+    discounts: dict[str, list[dict[str, dict[str, float]]]] = {view: [{} for _ in agents] for view in VIEWS}
     sizes: Counter[str] = Counter()
-    for agent in agents:
+    for row, agent in enumerate(agents):
         of_agent: dict[str, dict[str, Counter[str]]] = {view: {} for view in VIEWS}
         for passage in passages(agent):
             words = analyze(passage.text)
             sizes[passage.field] += len(words)
             for view, terms_of in VIEWS.items():
                 if passage.field in _VIEW_FIELDS[view]:
-                    of_agent[view].setdefault(passage.field, Counter()).update(terms_of(words))
+                    terms = Counter(terms_of(words))
+                    of_agent[view].setdefault(passage.field, Counter()).update(terms)
+                    if passage.weight < 1:
+                        lost = discounts[view][row].setdefault(passage.field, {})
+                        lost |= {term: lost.get(term, 0) + n * (1 - passage.weight) for term, n in terms.items()}
         for view, fields in of_agent.items():
             counts[view].append(fields)
     share = sizes["example"] / max(1, sum(sizes[field] for field in ("example", "description", "body")))
     return Index(
         keywords=_keywords(agents),
         postings={
-            view: build_postings(rows, [scorer for _, scorer in scorers_of(view)]) for view, rows in counts.items()
+            view: build_postings(rows, [scorer for _, scorer in scorers_of(view)], discounts[view])
+            for view, rows in counts.items()
         },
         regression=_learn(agents) if share > _EXAMPLE_SHARE_TO_LEARN else None,
         example_share=share,
@@ -168,16 +174,20 @@ def _keywords(agents: Sequence[Agent]) -> dict[tuple[str, ...], tuple[int, ...]]
 
 
 def _learn(agents: Sequence[Agent]) -> ExampleRegression | None:
-    documents, rows = [], []
+    documents, rows, weights = [], [], []
     for row, agent in enumerate(agents):
-        for text in (f"{agent.name} {agent.description}", *_example_tasks(agent)):
+        for text, weight in ((f"{agent.name} {agent.description}", 1.0), *_example_tasks(agent)):
             documents.append(_regression_terms(analyze(text)))
             rows.append(row)
-    return fit_regression(documents, rows, len(agents)) if len(documents) <= _MOST_DOCUMENTS_TO_LEARN else None
+            weights.append(weight)
+    is_too_much = len(documents) > _MOST_DOCUMENTS_TO_LEARN
+    return None if is_too_much else fit_regression(documents, rows, len(agents), weights)
 
 
-def _example_tasks(agent: Agent) -> list[str]:
-    return [*(example.user for example in agent.examples), *(passage.text for passage in agent.enriched)]
+def _example_tasks(agent: Agent) -> list[tuple[str, float]]:
+    """The example tasks of an agent with what each counts."""
+    written = [(example.user, 1.0) for example in agent.examples]
+    return [*written, *((passage.text, passage.weight) for passage in agent.enriched)]
 
 
 def _regression_terms(words: Sequence[Word]) -> list[str]:
