@@ -21,6 +21,7 @@ LAYERS = (
     ("scopes", "enriched"),
     ("agentfile", "llm"),
     ("registry", "routing"),
+    ("enrich",),
     ("runtime",),
     ("evaluation",),
     ("cli",),

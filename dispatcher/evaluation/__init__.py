@@ -6,9 +6,11 @@ metrics       how good that is, in all, by agent and by tag
 statistics    how sure the figures are, and what changed from one run to the next
 baselines     naive TF-IDF and BM25, to compare with
 gates         the least that a figure must reach
+gain          what a change to the agents gives
 """
 
 from dispatcher.evaluation.baselines import bm25_baseline, tfidf_baseline
+from dispatcher.evaluation.gain import Gain, measure_gain, unseen
 from dispatcher.evaluation.gates import Gate, MissedGate, check_gates, parse_gates
 from dispatcher.evaluation.metrics import (
     AgentMetrics,
@@ -33,6 +35,7 @@ __all__ = [
     "Comparison",
     "Confusion",
     "CoveragePoint",
+    "Gain",
     "Gate",
     "Interval",
     "LabelledTask",
@@ -50,11 +53,13 @@ __all__ = [
     "confusions",
     "coverage_curve",
     "measure",
+    "measure_gain",
     "parse_gates",
     "predict",
     "read_predictions",
     "read_tasks",
     "reliability",
     "tfidf_baseline",
+    "unseen",
     "write_predictions",
 ]

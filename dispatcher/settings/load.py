@@ -19,14 +19,22 @@ import yaml
 
 from dispatcher.errors import ConfigError
 from dispatcher.settings.files import FILE_NAME, ConfigFile, KeyPath, read_config_file, user_config_path
-from dispatcher.settings.tree import LLMSettings, Price, RoutingSettings, Rule, Settings
+from dispatcher.settings.tree import EnrichSettings, LLMSettings, Price, RoutingSettings, Rule, Settings
 
 __all__ = ["LoadedSettings", "load_settings", "settings_schema"]
 
 VARIABLE_PREFIX = "DISPATCH_VAR_"
 _PREFIX = "DISPATCH_"
 _CONFIG_VARIABLE = "DISPATCH_CONFIG"
-_SECTIONS: tuple[KeyPath, ...] = ((), ("routing",), ("llm",), ("variables",), ("llm", "aliases"), ("llm", "prices"))
+_SECTIONS: tuple[KeyPath, ...] = (
+    (),
+    ("routing",),
+    ("llm",),
+    ("enrich",),
+    ("variables",),
+    ("llm", "aliases"),
+    ("llm", "prices"),
+)
 _LISTS: tuple[KeyPath, ...] = (("agents",), ("disabled",))  # one entry may stand without brackets
 _PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("routing", "weights"))
 _NOT_FROM_A_PROJECT: tuple[KeyPath, ...] = (("llm", "base_url"), ("llm", "api_key_env"))
@@ -278,6 +286,8 @@ def _tree_at(keys: KeyPath) -> type[Any]:
         return Price
     if keys == ("routing",):
         return RoutingSettings
+    if keys == ("enrich",):
+        return EnrichSettings
     return LLMSettings if keys == ("llm",) else Settings
 
 
