@@ -86,8 +86,9 @@ def merged(text: str, new: Sequence[WrittenLine]) -> str:
     A new line stands where a stale one of its agent stood that is as a model wrote it, or else at the end. A line that
     is there already, edited since or not, is not put in again.
     """
-    present = {(entry.get("name"), entry.get("check")) for entry in map(_entry, _contents(text)) if "check" in entry}
-    missing = {line.name: line for line in new if (line.name, line.check) not in present}
+    entries = map(_entry, _contents(text))
+    present = [(entry.get("name"), entry.get("digest"), entry.get("check")) for entry in entries]
+    missing = {line.name: line for line in new if (line.name, line.digest, line.check) not in present}
     digests = {name: line.digest for name, line in missing.items()}
     contents: list[str] = []
     for content in text.removesuffix("\n").split("\n") if text else []:
