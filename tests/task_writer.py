@@ -40,9 +40,10 @@ class TaskWriter:
         self.asked: list[str] = []
         self.in_batch: dict[str, Any] = {}
         self.looks = looks
-        server.script(self._answer)
+        server.script(self.answer)
 
-    def _answer(self, request: Recorded) -> Answer:
+    def answer(self, request: Recorded) -> Answer:
+        """What the service says to a request."""
         if request.path == "/v1/messages":
             return self._message(request.body, request)
         if request.path == "/v1/messages/batches":

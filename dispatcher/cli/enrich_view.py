@@ -40,7 +40,7 @@ def show_outcome(run: Enriching, placed: Mapping[Path, Sequence[WrittenLine]], c
     _show_refused(run, console)
     for failure in run.failures:
         console.say(f"{failure.agent}: {failure.error.message}", style="yellow")
-    if run.usage.output_tokens:
+    if run.usage.prompt_tokens or run.usage.output_tokens:
         cost = f"${run.spent:.4f}" if run.spent is not None else "cost unknown: add the model to llm.prices"
         used = f"{run.usage.prompt_tokens:,} tokens in, {run.usage.output_tokens:,} out, {cost}"
         console.say(used, style="dim")

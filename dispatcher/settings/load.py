@@ -271,7 +271,7 @@ def _did_you_mean(keys: KeyPath) -> str:
 
     *parents, written = keys
     beside = {field.name: (*parents, field.name) for field in dataclasses.fields(_tree_at(tuple(parents)))}
-    anywhere = {path[-1]: path for path in setting_paths()}
+    anywhere = {path[-1]: path for path in reversed([*setting_paths()])}  # of several of a name the first
     for places in (beside, anywhere):
         found = process.extractOne(written, sorted(places), scorer=fuzz.ratio, score_cutoff=60)
         if found is not None:
