@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.cli_calls import Outcome, call
-from tests.scripted_server import Answer, ScriptedServer, fails, rate_limited, says, serve
+from tests.scripted_server import Answer, Recorded, ScriptedServer, fails, rate_limited, says, serve
 from tests.task_writer import BATCH, TaskWriter, tasks_for
 
 PROGRAM = (sys.executable, "-m", "dispatcher")
@@ -188,7 +188,7 @@ def test_without_a_key_it_says_which_variable(
 
 USAGE: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown agent": (("plumber",), 'there is no agent "plumber"'),
-    "too dear": (("--max-cost", "0.001"), "more than the $0.00 of --max-cost"),
+    "too dear": (("--max-cost", "0.001"), "more than the $0.0010 of --max-cost"),
     "no tasks to judge by": (("--reject-if-worse",), "--reject-if-worse needs labelled tasks"),
     "no such tasks": (("--tasks", "none.jsonl"), "none.jsonl: the tasks can't be read"),
     "no folder": (("--enriched", "none/mine.jsonl"), "can't be written: No such file or directory"),
@@ -447,6 +447,33 @@ def test_ctrl_c_with_reject_if_worse_puts_nothing_in_place(writer: TaskWriter, t
     assert left_in(team) == ["enriched.jsonl.partial"]
 
 
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_while_a_batch_is_waited_for_the_next_run_collects_it(
+    writer: TaskWriter, server: ScriptedServer, enrich: Any, team: Path, ending: signal.Signals
+) -> None:
+    writer.looks = 1_000
+    is_looked_at = threading.Event()
+    usual = writer.answer
+
+    def answer(request: Recorded) -> Answer:
+        if request.path.endswith(BATCH):
+            is_looked_at.set()
+        return usual(request)
+
+    server.script(answer)
+    with process(team, "--batch") as running:
+        assert is_looked_at.wait(SECONDS)
+        running.send_signal(ending)
+        _, err = running.communicate(timeout=SECONDS)
+    assert running.returncode == (130 if ending == signal.SIGINT else -9)
+    assert (f"the batch {BATCH} is remembered" in err) == (ending == signal.SIGINT)
+    assert left_in(team) == ["enriched.jsonl.partial"]
+    writer.looks = 0
+    assert enrich().code == 0
+    assert (sorted(written(team)), left_in(team)) == (list(NAMES), ["enriched.jsonl"])
+    assert [each.path for each in server.requests].count("/v1/messages/batches") == 1
+
+
 def test_two_at_once_is_one_too_many(writer: TaskWriter, enrich: Any, team: Path) -> None:
     held = Held(writer, "potter")
     with process(team) as running:
@@ -465,7 +492,7 @@ def test_two_at_once_is_one_too_many(writer: TaskWriter, enrich: Any, team: Path
 def test_at_a_terminal_it_asks_first(writer: TaskWriter, team: Path, answer: str, code: int) -> None:
     shown, returncode = at_terminal(team, answer)
     assert returncode == code
-    assert "Make these calls? [y/N]" in shown
+    assert "Make 4 calls for about $0." in shown
     assert len(writer.asked) == (4 if code == 0 else 0)
     assert left_in(team) == (["enriched.jsonl"] if code == 0 else [])
 

@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 from dispatcher import Agent, Registry, Settings
-from dispatcher.enrich import Job, Plan, Reason, Wish, WrittenLine, enriched_paths, estimate_jobs, make_plan, merged
+from dispatcher.enrich import (
+    AskOptions,
+    Job,
+    Plan,
+    Reason,
+    WrittenLine,
+    enriched_paths,
+    estimate_jobs,
+    make_plan,
+    merged,
+)
 from dispatcher.enrich.answers import Accepted, read_answer
 from dispatcher.enrich.languages import is_in_another_language, language_of, script_of
 from dispatcher.enrich.prompting import SCHEMA, request_for
@@ -344,14 +354,14 @@ def test_the_schema_is_closed_as_the_service_wants_it() -> None:
 DEAR = Price(input=1_000_000, output=0, cache_write=0, cache_read=0)
 
 
-def wish(**fields: Any) -> Wish:
+def ask_options(**fields: Any) -> AskOptions:
     options = {"model": "claude-sonnet-5-5", "count": 10, "max_tokens": 100, **fields}
-    return Wish(**options)
+    return AskOptions(**options)
 
 
 def test_an_estimate_grows_with_calls_tasks_and_text() -> None:
-    one, two = estimate_jobs([job_for()], wish()), estimate_jobs([job_for(), job_for(UX)], wish())
-    more = estimate_jobs([job_for()], wish(count=40))
+    one, two = estimate_jobs([job_for()], ask_options()), estimate_jobs([job_for(), job_for(UX)], ask_options())
+    more = estimate_jobs([job_for()], ask_options(count=40))
     assert (one.calls, two.calls) == (1, 2)
     assert one.input_tokens < two.input_tokens
     assert one.output_tokens < more.output_tokens
@@ -359,23 +369,23 @@ def test_an_estimate_grows_with_calls_tasks_and_text() -> None:
 
 
 def test_a_batch_costs_half() -> None:
-    alone, batch = (estimate_jobs([job_for()], wish(), is_batch=is_batch).cost for is_batch in (False, True))
+    alone, batch = (estimate_jobs([job_for()], ask_options(), is_batch=is_batch).cost for is_batch in (False, True))
     assert alone is not None
     assert batch == pytest.approx(alone / 2)
 
 
 def test_text_without_spaces_takes_more_tokens() -> None:
-    latin, dense = (estimate_jobs([job_for(craft("x", sign * 1000))], wish()) for sign in ("a", "字"))
+    latin, dense = (estimate_jobs([job_for(craft("x", sign * 1000))], ask_options()) for sign in ("a", "字"))
     assert dense.input_tokens - latin.input_tokens == 750
 
 
 def test_over_the_limit_nothing_is_asked() -> None:
-    with pytest.raises(UsageError, match=r"1 calls cost about \$\d.*more than the \$2.00 of --max-cost"):
-        estimate_jobs([job_for()], wish(max_cost=2.0, prices={"claude-sonnet-5-5": DEAR}))
+    with pytest.raises(UsageError, match=r"cost about \$\d+\.\d\d, more than the \$2.00 of --max-cost"):
+        estimate_jobs([job_for()], ask_options(max_cost=2.0, prices={"claude-sonnet-5-5": DEAR}))
 
 
 def test_a_limit_needs_a_price() -> None:
     with pytest.raises(UsageError, match='what "qwen" costs is not known') as caught:
-        estimate_jobs([job_for()], wish(model="qwen", max_cost=2.0))
+        estimate_jobs([job_for()], ask_options(model="qwen", max_cost=2.0))
     assert "llm.prices" in str(caught.value.hint)
-    assert estimate_jobs([job_for()], wish(model="qwen")).cost is None
+    assert estimate_jobs([job_for()], ask_options(model="qwen")).cost is None

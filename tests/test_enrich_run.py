@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dispatcher import Agent, LLMError, OfflineClient
-from dispatcher.enrich import Enriching, Journals, Plan, Wish, ask, collect, make_plan, submit
+from dispatcher.enrich import AskOptions, Enriching, Journals, Plan, ask, collect, make_plan, submit
 from dispatcher.errors import (
     AnswerError,
     NetworkError,
@@ -65,8 +65,8 @@ def client(server: ScriptedServer) -> Iterator[AnthropicClient]:
 
 
 def run_over(journals: Journals, **fields: Any) -> Enriching:
-    wish = Wish(**{"model": MODEL, "count": 4, "max_tokens": 1000, **fields})
-    return Enriching(journals, TEAM, wish)
+    options = AskOptions(**{"model": MODEL, "count": 4, "max_tokens": 1000, **fields})
+    return Enriching(journals, TEAM, options)
 
 
 def plan_over(path: Path, agents: Sequence[Agent] = TEAM) -> Plan:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dispatcher.cli.enrich_setting import Workplace
-    from dispatcher.enrich import Enriching, Job
+    from dispatcher.enrich import Enriching, Estimate, Job
     from dispatcher.evaluation import LabelledTask
     from dispatcher.llm import AnthropicClient
 
@@ -76,10 +76,10 @@ def enrich(
     if dry_run:
         plan = place.preview()
         estimate = place.estimate(plan, is_batch=batch)
-        show_plan(plan, estimate, place.wish, console, in_full=True)
+        show_plan(plan, estimate, place.options, console, in_full=True)
         return 0
     with Journals(place.paths) as journals:
-        run = Enriching(journals, place.registry.agents, place.wish)
+        run = Enriching(journals, place.registry.agents, place.options)
         try:
             left_out = _ask(run, place, console, is_batch=batch, is_agreed=yes)
         except BaseException:
@@ -99,11 +99,12 @@ def _ask(run: Enriching, place: Workplace, console: Console, *, is_batch: bool, 
         _collect(run, client, console, waits=is_batch)
         plan = place.plan(run.journals.texts(), run.journals.contents)
         estimate = run.estimate(plan.jobs, is_batch=is_batch)
-        show_plan(plan, estimate, place.wish, console)
+        show_plan(plan, estimate, place.options, console)
         if not plan.jobs:
             return 0
         client.check_credential()
-        _confirm(console, is_agreed=is_agreed)
+        if not is_agreed:
+            _confirm(estimate, console)
         if is_batch:
             submit(run, plan.jobs, AnthropicBatches(client))
             _collect(run, client, console, waits=True)
@@ -137,15 +138,16 @@ def _collect(run: Enriching, client: AnthropicClient, console: Console, *, waits
                 console.notice(f"{about}, has not ended; --batch waits for it")
 
 
-def _confirm(console: Console, *, is_agreed: bool) -> None:
-    """Raises UsageError unless the calls may be made."""
+def _confirm(estimate: Estimate, console: Console) -> None:
+    """Raises UsageError unless somebody agrees to the calls."""
+    from dispatcher.enrich import in_dollars
     from dispatcher.errors import UsageError
 
-    if is_agreed:
-        return
     if not console.is_interactive:
         raise UsageError("nothing was asked, since nobody is there to agree to it", hint="add --yes")
-    if console.ask("Make these calls? [y/N]").lower() not in ("y", "yes"):
+    calls = "1 call" if estimate.calls == 1 else f"{estimate.calls} calls"
+    cost = f" for about {in_dollars(estimate.cost)}" if estimate.cost is not None else ""
+    if console.ask(f"Make {calls}{cost}? [y/N]").lower() not in ("y", "yes"):
         raise UsageError("nothing was asked", hint="--dry-run shows the plan alone, --yes goes ahead")
 
 

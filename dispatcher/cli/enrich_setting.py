@@ -13,10 +13,10 @@ from dispatcher.cli.console import Console
 from dispatcher.cli.options import settings_flags
 from dispatcher.cli.views import show_registry_faults
 from dispatcher.enrich import (
+    AskOptions,
     Estimate,
     JournalContent,
     Plan,
-    Wish,
     agents_with,
     enriched_paths,
     estimate_jobs,
@@ -47,7 +47,7 @@ class Workplace:
     settings: Settings
     paths: Mapping[Path, Sequence[Agent]]
     given: Path | None
-    wish: Wish
+    options: AskOptions
 
     def plan(self, texts: Mapping[Path, str], contents: Mapping[Path, JournalContent]) -> Plan:
         """What is left to be asked, where the files hold these texts."""
@@ -62,7 +62,7 @@ class Workplace:
         return self.plan(texts, contents)
 
     def estimate(self, plan: Plan, *, is_batch: bool) -> Estimate:
-        return estimate_jobs(plan.jobs, self.wish, is_batch=is_batch)
+        return estimate_jobs(plan.jobs, self.options, is_batch=is_batch)
 
     def labelled(self, path: Path) -> tuple[LabelledTask, ...]:
         """The tasks of a file. Raises UsageError for what is none, and for a label that is no agent's name."""
@@ -118,14 +118,14 @@ def load_workplace(
     choice = choose_model(flag=model, agent_models=(), settings=llm)
     if choice.notice:
         console.notice(choice.notice)
-    wish = Wish(
+    options = AskOptions(
         model=choice.name,
         count=settings.enrich.count,
         max_tokens=settings.llm.max_tokens,
         prices=settings.llm.prices,
         max_cost=max_cost,
     )
-    return Workplace(registry=registry, settings=settings, paths=paths, given=given, wish=wish)
+    return Workplace(registry=registry, settings=settings, paths=paths, given=given, options=options)
 
 
 def _registry(settings: Settings, given: Path | None) -> Registry:

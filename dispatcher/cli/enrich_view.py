@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dispatcher.cli.console import Console, one_line, short
-from dispatcher.enrich import Enriching, Estimate, Plan, Reason, Wish, WrittenLine
+from dispatcher.enrich import AskOptions, Enriching, Estimate, Plan, Reason, WrittenLine, in_dollars
 from dispatcher.evaluation import Gain, Metrics
 
 __all__ = ["show_gain", "show_outcome", "show_plan"]
@@ -18,10 +18,10 @@ _MOST_MOVED = 5
 _FIGURES = ("top1", "top3", "mrr", "auroc", "ece")
 
 
-def show_plan(plan: Plan, estimate: Estimate, wish: Wish, console: Console, *, in_full: bool = False) -> None:
+def show_plan(plan: Plan, estimate: Estimate, options: AskOptions, console: Console, *, in_full: bool = False) -> None:
     """What is to be asked and what that takes; in full, which is then the result, each agent with its reason."""
     say = console.wrapped if in_full else console.say
-    for line in _plan_lines(plan, estimate, wish):
+    for line in _plan_lines(plan, estimate, options):
         say(line)
     if not (in_full or console.verbose):
         return
@@ -61,7 +61,7 @@ def show_gain(gain: Gain, console: Console) -> None:
         console.result(one_line(line, console.width))
 
 
-def _plan_lines(plan: Plan, estimate: Estimate, wish: Wish) -> Iterator[str]:
+def _plan_lines(plan: Plan, estimate: Estimate, options: AskOptions) -> Iterator[str]:
     if plan.under_way:
         yield f"{_counted(plan.under_way, 'agent')} in a batch under way"
     if not plan.jobs:
@@ -70,9 +70,9 @@ def _plan_lines(plan: Plan, estimate: Estimate, wish: Wish) -> Iterator[str]:
     reasons = Counter(job.reason for job in plan.jobs)
     counts = ", ".join(f"{reasons[reason]} {reason}" for reason in Reason if reasons[reason])
     yield f"{_counted(len(plan.jobs), 'agent')} to ask for ({counts}), {plan.up_to_date} up to date"
-    cost = f"about ${estimate.cost:.2f}" if estimate.cost is not None else "at a price that is not known (llm.prices)"
+    cost = f"about {in_dollars(estimate.cost)}" if estimate.cost is not None else "at a price that is not known"
     yield (
-        f"{_counted(estimate.calls, 'call')} of {wish.model} for {wish.count} tasks each: about "
+        f"{_counted(estimate.calls, 'call')} of {options.model} for {options.count} tasks each: about "
         f"{estimate.input_tokens:,} tokens in, {estimate.output_tokens:,} out, {cost}"
     )
     for path in dict.fromkeys(job.path for job in plan.jobs):

@@ -19,14 +19,15 @@ from dispatcher.enrich.answers import Refused
 from dispatcher.enrich.asking import ask
 from dispatcher.enrich.batching import collect, submit
 from dispatcher.enrich.effect import agents_with
-from dispatcher.enrich.enriching import Enriching, Failure, Wish, estimate_jobs
-from dispatcher.enrich.estimating import Estimate
+from dispatcher.enrich.enriching import AskOptions, Enriching, Failure, estimate_jobs
+from dispatcher.enrich.estimating import Estimate, in_dollars
 from dispatcher.enrich.journal import BatchRecord, Journal, JournalContent, Journals, read_journals, read_text
 from dispatcher.enrich.lines import WrittenLine, merged
 from dispatcher.enrich.planning import Job, Plan, Reason, enriched_paths, make_plan
 from dispatcher.enrich.prompting import request_for
 
 __all__ = [
+    "AskOptions",
     "BatchRecord",
     "Enriching",
     "Estimate",
@@ -38,13 +39,13 @@ __all__ = [
     "Plan",
     "Reason",
     "Refused",
-    "Wish",
     "WrittenLine",
     "agents_with",
     "ask",
     "collect",
     "enriched_paths",
     "estimate_jobs",
+    "in_dollars",
     "make_plan",
     "merged",
     "read_journals",

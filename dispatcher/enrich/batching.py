@@ -30,9 +30,9 @@ def submit(run: Enriching, jobs: Sequence[Job], service: BatchClient) -> list[Ba
         state = service.submit({name: run.request(job) for name, job in named.items()})
         record = BatchRecord(
             id=state.id,
-            model=run.wish.model,
+            model=run.options.model,
             submitted=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            count=run.wish.count,
+            count=run.options.count,
             requests={
                 name: (job.agent.name, job.digest, tuple(each.name for each in job.neighbours))
                 for name, job in named.items()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from dispatcher.agent import Agent
 from dispatcher.enrich.answers import Refused, fold, read_answer
-from dispatcher.enrich.estimating import Estimate, estimate
+from dispatcher.enrich.estimating import Estimate, estimate, in_dollars
 from dispatcher.enrich.journal import Journals
 from dispatcher.enrich.lines import WrittenLine
 from dispatcher.enrich.planning import Job
@@ -20,11 +20,11 @@ from dispatcher.errors import AnswerError, LLMError, UsageError
 from dispatcher.llm import Completion, Request, Usage, cost_of, parse_json
 from dispatcher.settings import Price
 
-__all__ = ["Enriching", "Failure", "Wish", "estimate_jobs"]
+__all__ = ["AskOptions", "Enriching", "Failure", "estimate_jobs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class AskOptions:
     """What is wanted of every call: the model, so many examples, and at most so many tokens in an answer.
 
     `prices` are those of config; `max_cost` is the most that the run may cost, in US dollars.
@@ -55,14 +55,14 @@ class Enriching:
     ----------
     journals: of the files that lines are written for.
     everyone: all agents, with the examples that they have.
-    wish: what is wanted of every call.
+    options: what is wanted of every call.
 
     `lines` are those written, `refused` the tasks that are not used, `failures` the agents without an answer; `usage`
     and `spent` (US dollars, None where a price is not known) are what was taken.
     """
 
-    def __init__(self, journals: Journals, everyone: Sequence[Agent], wish: Wish) -> None:
-        self.wish = wish
+    def __init__(self, journals: Journals, everyone: Sequence[Agent], options: AskOptions) -> None:
+        self.options = options
         self.journals = journals
         self.everyone = everyone
         self.lines: list[WrittenLine] = []
@@ -78,18 +78,18 @@ class Enriching:
         }
 
     def request(self, job: Job) -> Request:
-        return self.wish.request(job)
+        return self.options.request(job)
 
     def estimate(self, jobs: Sequence[Job], *, is_batch: bool = False) -> Estimate:
         """What asking for some jobs will take. Raises UsageError if that is over the limit, or can't be known."""
-        return estimate_jobs(jobs, self.wish, is_batch=is_batch)
+        return estimate_jobs(jobs, self.options, is_batch=is_batch)
 
     def reserve(self, job: Job) -> bool:
         """Sets aside what a call will cost; False if that would be more than the run may cost."""
-        if self.wish.max_cost is None:
+        if self.options.max_cost is None:
             return True
-        cost = estimate_jobs([job], replace(self.wish, max_cost=None)).cost or 0.0
-        if (self.spent or 0.0) + sum(self._reserved.values()) + cost > self.wish.max_cost:
+        cost = estimate_jobs([job], replace(self.options, max_cost=None)).cost or 0.0
+        if (self.spent or 0.0) + sum(self._reserved.values()) + cost > self.options.max_cost:
             return False
         self._reserved[job.agent.name] = cost
         return True
@@ -102,7 +102,7 @@ class Enriching:
         self._reserved.pop(job.agent.name, None)
         self._count(completion, factor)
         try:
-            line = self._line(job, completion, count or self.wish.count)
+            line = self._line(job, completion, count or self.options.count)
         except AnswerError as problem:
             self.fail(job, problem)
             return
@@ -145,19 +145,19 @@ class Enriching:
             cache_write_tokens=before.cache_write_tokens + used.cache_write_tokens,
             cache_read_tokens=before.cache_read_tokens + used.cache_read_tokens,
         )
-        prices = self.wish.prices
+        prices = self.options.prices
         cost = cost_of(used, completion.model, prices)
         if cost is None:  # a service may call a model by another name than the one it was asked for by
-            cost = cost_of(used, self.wish.model, prices)
+            cost = cost_of(used, self.options.model, prices)
         self.spent = None if cost is None or self.spent is None else self.spent + cost * factor
 
 
-def estimate_jobs(jobs: Sequence[Job], wish: Wish, *, is_batch: bool = False) -> Estimate:
+def estimate_jobs(jobs: Sequence[Job], options: AskOptions, *, is_batch: bool = False) -> Estimate:
     """What asking for some jobs will take. Raises UsageError if that is over the limit, or can't be known."""
-    tasks = wish.count + max((near_miss_count(job, wish.count) for job in jobs), default=0)
-    found = estimate([wish.request(job) for job in jobs], tasks, prices=wish.prices, is_batch=is_batch)
-    if wish.max_cost is not None and jobs:
-        _check_limit(found, wish.max_cost, wish.model)
+    tasks = options.count + max((near_miss_count(job, options.count) for job in jobs), default=0)
+    found = estimate([options.request(job) for job in jobs], tasks, prices=options.prices, is_batch=is_batch)
+    if options.max_cost is not None and jobs:
+        _check_limit(found, options.max_cost, options.model)
     return found
 
 
@@ -169,6 +169,6 @@ def _check_limit(found: Estimate, max_cost: float, model: str) -> None:
         )
     if found.cost > max_cost:
         raise UsageError(
-            f"{found.calls} calls cost about ${found.cost:.2f}, more than the ${max_cost:.2f} of --max-cost",
+            f"it would cost about {in_dollars(found.cost)}, more than the {in_dollars(max_cost)} of --max-cost",
             hint="allow more, name fewer agents, ask for fewer tasks with --count, or use --batch at half the price",
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dispatcher.llm import Request, Usage, cost_of
 from dispatcher.settings import Price
 
-__all__ = ["BATCH_FACTOR", "Estimate", "estimate"]
+__all__ = ["BATCH_FACTOR", "Estimate", "estimate", "in_dollars"]
 
 BATCH_FACTOR = 0.5
 """What a call in a batch costs, in terms of one by itself."""
@@ -16,6 +16,7 @@ BATCH_FACTOR = 0.5
 _CHARACTERS_A_TOKEN = 4
 _TOKENS_A_TASK = 40
 _TOKENS_AROUND = 150  # the schema on the way in, the braces on the way out
+_LEAST_IN_CENTS = 0.1
 _FIRST_DENSE_SIGN = "\u2e80"  # from here on a sign is about a token: Chinese, Japanese, Korean
 
 
@@ -46,6 +47,11 @@ def estimate(
         output_tokens=sum(usage.output_tokens for usage in usages),
         cost=factor * sum(known) if len(known) == len(costs) else None,
     )
+
+
+def in_dollars(amount: float) -> str:
+    """An amount as people write it, with as many digits as tell something of it."""
+    return f"${amount:.2f}" if amount >= _LEAST_IN_CENTS or amount == 0 else f"${amount:.4f}"
 
 
 def _prompt_tokens(request: Request) -> int:

@@ -84,6 +84,11 @@ def _file(agent: Agent) -> Iterator[str]:
     """What the agent's file says, in the parts that were read of it."""
     yield "<file>"
     yield f"description: {_material(agent.description)}"
+    for label in filter(None, (agent.category, agent.subcategory, *agent.tags)):
+        yield f"label: {_material(label)}"
+    for capability in agent.capabilities:
+        if capability.line is None or capability.line < agent.prompt_line:  # the others are in the prompt
+            yield f"can: {_material('; '.join((capability.name, *capability.items)))}"
     for trigger in agent.triggers:
         yield f"used for: {_material(trigger.text)}"
     for example in agent.examples:
