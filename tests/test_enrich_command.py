@@ -257,6 +257,7 @@ def test_an_error_of_the_service_keeps_what_came(
     assert ended.code == 5
     assert message in ended.err
     assert "what came for 2 agents is in place; the same command goes on with the rest" in ended.err
+    assert "20 tokens in, 10 out" in ended.err
     assert sorted(written(team)) == ["baker", "joiner"]
     writer.special = {}
     assert enrich().code == 0
@@ -304,6 +305,16 @@ def test_the_gain_is_shown_on_tasks_that_are_nobodys_example(
     figures = {line.split()[0]: line.split()[1:] for line in ended.out.splitlines() if line.startswith("top")}
     assert figures["top1"][1] == "1.000"
     assert float(figures["top1"][0]) < 1
+
+
+def test_tasks_that_are_all_examples_measure_nothing(
+    writer: TaskWriter, enrich: Any, team: Path, tmp_path: Path
+) -> None:
+    tasks = labelled(tmp_path / "tasks.jsonl", (tasks_for("potter", 4)[0].upper(), "potter"))
+    ended = enrich("--tasks", tasks, "--reject-if-worse")
+    assert ended.code == 0
+    assert "all tasks are examples of agents" in ended.err
+    assert sorted(written(team)) == list(NAMES)
 
 
 def test_worse_examples_are_put_aside(writer: TaskWriter, enrich: Any, team: Path, tmp_path: Path) -> None:
@@ -488,7 +499,7 @@ def test_two_at_once_is_one_too_many(writer: TaskWriter, enrich: Any, team: Path
     assert left_in(team) == ["enriched.jsonl"]
 
 
-@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("\n", 2), ("no\n", 2), ("\x04", 2)])
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("\n", 2), ("\x04", 2)])
 def test_at_a_terminal_it_asks_first(writer: TaskWriter, team: Path, answer: str, code: int) -> None:
     shown, returncode = at_terminal(team, answer)
     assert returncode == code

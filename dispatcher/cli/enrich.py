@@ -153,17 +153,19 @@ def _confirm(estimate: Estimate, console: Console) -> None:
 
 def _keep_what_came(run: Enriching, console: Console, *, puts_in_place: bool) -> None:
     """Where a run was ended: what came is put in place, and it is said how to go on."""
+    from dispatcher.cli.enrich_view import show_outcome
     from dispatcher.errors import DispatcherError
 
-    came, batches = len(run.lines), [each.id for journal in run.journals for each in journal.content.batches]
+    came = len(run.lines)
     if puts_in_place:
         with contextlib.suppress(DispatcherError):  # then it stays in the journal
             run.journals.put_in_place()
+    show_outcome(run, {}, console)
     if came:
-        where = "is in place" if puts_in_place else "is kept"
+        where = "is kept" if any(journal.content.lines for journal in run.journals) else "is in place"
         agents = f"{came} agent{'' if came == 1 else 's'}"
         console.insist(f"what came for {agents} {where}; the same command goes on with the rest")
-    for batch in batches:
+    for batch in (each.id for journal in run.journals for each in journal.content.batches):
         console.insist(f"the batch {batch} is remembered; `dispatch enrich --batch` waits for it")
 
 
@@ -194,7 +196,10 @@ def _finish(
     if gain is not None:
         show_gain(gain, console)
     elif placed:
-        console.notice("the gain was not measured, since there are no labelled tasks; --tasks FILE names some")
+        missing = (
+            "all tasks are examples of agents" if labelled else "there are no labelled tasks; --tasks FILE names some"
+        )
+        console.notice(f"the gain was not measured, since {missing}")
     return _exit_code(run, console, left_out=left_out)
 
 

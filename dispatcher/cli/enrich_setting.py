@@ -70,11 +70,11 @@ class Workplace:
         check_labels(tasks, [agent.name for agent in self.registry.routable], path)
         return tasks
 
-    def gain(self, texts: Mapping[Path, str], tasks: Sequence[LabelledTask]) -> Gain:
-        """What it gives if the files hold these texts, on the tasks that are nobody's example then."""
+    def gain(self, texts: Mapping[Path, str], tasks: Sequence[LabelledTask]) -> Gain | None:
+        """What it gives if the files hold these texts, on the tasks that are nobody's example then; None without any."""
         after = agents_with(self.registry.agents, texts, self.given)
         held_out = unseen(tasks, after)
-        return measure_gain(self._router(self.registry.agents), self._router(after), held_out)
+        return measure_gain(self._router(self.registry.agents), self._router(after), held_out) if held_out else None
 
     def _router(self, agents: Sequence[Agent]) -> Router:
         routing = self.settings.routing

@@ -159,7 +159,9 @@ class AnthropicClient:
 
     def check_credential(self) -> None:
         """Raises CredentialError, naming the variable, where there is no key for a service that needs one."""
-        _ = self._options
+        name, _ = self._secret
+        if not self._has_credential and self._base_url == STANDARD_BASE_URL:
+            raise CredentialError(f"there is no key: {name} is not set", hint=f"set {name} to your key")
 
     def close(self) -> None:
         """Closes the connections that were kept open for further requests."""
@@ -191,15 +193,14 @@ class AnthropicClient:
     def _options(self) -> dict[str, Any]:
         import anthropic
 
+        self.check_credential()
         options: dict[str, Any] = {"max_retries": self._settings.max_retries}
         if self._settings.base_url or self._environment.get("ANTHROPIC_BASE_URL"):
             options["base_url"] = self._base_url
         name, secret = self._secret
         if secret:
             options["auth_token" if name == "ANTHROPIC_AUTH_TOKEN" else "api_key"] = secret
-        elif self._settings.api_key_env or not has_credential(self._settings, self._environment):
-            if self._base_url == STANDARD_BASE_URL:
-                raise CredentialError(f"there is no key: {name} is not set", hint=f"set {name} to your key")
+        elif not self._has_credential:
             # A model server on the own machine needs no key; the SDK insists on being told so.
             options["default_headers"] = {"Authorization": anthropic.Omit()}
         return options
@@ -210,6 +211,13 @@ class AnthropicClient:
         names = (self._settings.api_key_env,) if self._settings.api_key_env else _KEY_VARIABLES
         found = ((name, self._environment.get(name, "").strip()) for name in names)
         return next(((name, secret) for name, secret in found if secret), (names[0], ""))
+
+    @property
+    def _has_credential(self) -> bool:
+        """Whether there is any that may be used: where config names a variable, no other."""
+        if self._settings.api_key_env:
+            return bool(self._secret[1])
+        return has_credential(self._settings, self._environment)
 
     @property
     def _base_url(self) -> str:
