@@ -21,7 +21,7 @@ from dispatcher.enrich import (
     make_plan,
     merged,
 )
-from dispatcher.enrich.answers import Accepted, read_answer
+from dispatcher.enrich.answers import Accepted, Names, read_answer
 from dispatcher.enrich.languages import is_in_another_language, language_of, script_of
 from dispatcher.enrich.prompting import SCHEMA, request_for
 from dispatcher.errors import UsageError
@@ -86,7 +86,7 @@ def job_for(agent: Agent = TAILOR, **fields: Any) -> Job:
 
 def accepted(*examples: Any, near_misses: Any = (), count: int = 20, job: Job | None = None, **given: Any) -> Accepted:
     value = {"examples": list(examples), "near_misses": list(near_misses)}
-    options: dict[str, Any] = {"everyone": TEAM, "taken": {}, **given}
+    options: dict[str, Any] = {"names": Names(TEAM), "taken": {}, **given}
     return read_answer(value, job or job_for(), count=count, near_misses=2, **options)
 
 
@@ -121,7 +121,11 @@ def test_a_task_that_is_not_used_is_told_with_its_reason(text: str) -> None:
     assert REFUSED[text] in refused.reason
 
 
-@pytest.mark.parametrize("text", ["a joiner broke my window", "rebuild the welder's mask", "tailor made suit is torn"])
+def test_ones_own_name_is_no_fault() -> None:
+    assert accepted("bread baker broke my jaw", job=job_for(BAKER)).examples == ("bread baker broke my jaw",)
+
+
+@pytest.mark.parametrize("text", ["a joiner broke my window", "rebuild the welder's mask", "mail joiner@shop.com it"])
 def test_a_name_that_is_a_word_is_a_word(text: str) -> None:
     assert accepted(text).examples == (text,)
 
@@ -160,7 +164,7 @@ def test_no_more_is_used_than_was_asked_for() -> None:
 @pytest.mark.parametrize("value", [None, "text", 7, {"a": "b"}])
 def test_values_of_another_shape_are_nothing(value: Any) -> None:
     found = read_answer(
-        {"examples": value, "near_misses": value}, job_for(), count=5, near_misses=5, everyone=TEAM, taken={}
+        {"examples": value, "near_misses": value}, job_for(), count=5, near_misses=5, names=Names(TEAM), taken={}
     )
     assert (found.examples, found.near_misses) == ((), ())
     assert accepted(7, ["a"], near_misses=["text"]).examples == ()

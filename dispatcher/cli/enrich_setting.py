@@ -71,7 +71,7 @@ class Workplace:
         return tasks
 
     def gain(self, texts: Mapping[Path, str], tasks: Sequence[LabelledTask]) -> Gain | None:
-        """What it gives if the files hold these texts, on the tasks that are nobody's example then; None without any."""
+        """What it gives if the files hold these texts, on the tasks that are nobody's example then."""
         after = agents_with(self.registry.agents, texts, self.given)
         held_out = unseen(tasks, after)
         return measure_gain(self._router(self.registry.agents), self._router(after), held_out) if held_out else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,13 @@ from dispatcher.enrich.languages import is_in_another_language
 from dispatcher.enrich.planning import Job
 from dispatcher.enriched import well_formed
 
-__all__ = ["Accepted", "Refused", "fold", "read_answer"]
+__all__ = ["Accepted", "Names", "Refused", "fold", "read_answer"]
 
 _SHORTEST, _LONGEST = 3, 1_000  # characters
 _NEARLY_THE_SAME = 92  # percent of likeness
 _COPIED_WORDS = 6
+_LONGEST_REFERENCE = 2_000  # characters, which tell the language of a file
+_MARK = re.compile(r"(?<!\w)@(\w+)")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -44,7 +47,7 @@ def read_answer(
     *,
     count: int,
     near_misses: int,
-    everyone: Sequence[Agent],
+    names: Names,
     taken: Mapping[str, str],
 ) -> Accepted:
     """Sorts the tasks of an answer.
@@ -54,10 +57,10 @@ def read_answer(
     value: the answer, of the prompt's schema or nearly so.
     job: whom it was asked for.
     count, near_misses: how many of each are used at most.
-    everyone: all agents, whose names a task may not hold.
+    names: those of all agents, which a task may not hold.
     taken: the tasks that agents have already, folded, with the agent's name.
     """
-    sorter = _Sorter(job, everyone, taken)
+    sorter = _Sorter(job, names, taken)
     examples = sorter.examples(_listed(value.get("examples")), count)
     pairs = sorter.near_misses(_listed(value.get("near_misses")), near_misses)
     return Accepted(examples=tuple(examples), near_misses=tuple(pairs), refused=tuple(sorter.refused))
@@ -68,17 +71,36 @@ def fold(text: str) -> str:
     return " ".join("".join(sign if sign.isalnum() else " " for sign in text.casefold()).split())
 
 
+class Names:
+    """The names of all agents, to be found in tasks."""
+
+    def __init__(self, agents: Iterable[Agent]) -> None:
+        self._by_words = {tuple(fold(agent.name).split()): agent.name for agent in agents}
+        self._longest = max(map(len, self._by_words), default=0)
+
+    def in_text(self, text: str) -> Iterator[str]:
+        """The names that a text holds. One of a single word, such as "debugger", is a word like others unless it is
+        marked: "@debugger", "the debugger agent"."""
+        words = fold(text).split()
+        marked = {fold(mark) for mark in _MARK.findall(text)}
+        marked |= {word for word, after in itertools.pairwise(words) if after == "agent"}
+        runs: list[tuple[str, ...]] = [(word,) for word in marked]
+        for size in range(2, self._longest + 1):
+            runs += [tuple(words[at : at + size]) for at in range(len(words) - size + 1)]
+        return (self._by_words[run] for run in runs if run in self._by_words)
+
+
 class _Sorter:
     """Takes the tasks of one answer one by one; what was taken decides what is a duplicate."""
 
-    def __init__(self, job: Job, everyone: Sequence[Agent], taken: Mapping[str, str]) -> None:
+    def __init__(self, job: Job, names: Names, taken: Mapping[str, str]) -> None:
         self.refused: list[Refused] = []
         self._job = job
         self._taken = taken
         self._seen = [fold(text) for text in job.known]
-        self._reference = f"{job.agent.description}\n{job.agent.prompt[:4000]}"
+        self._reference = f"{job.agent.description}\n{job.agent.prompt[:_LONGEST_REFERENCE]}"
         self._copied = frozenset(_runs(fold(job.agent.description)))
-        self._names = {agent.name: _mention_of(agent.name) for agent in everyone if agent.name != job.agent.name}
+        self._names = names
 
     def examples(self, values: Sequence[Any], most: int) -> Iterator[str]:
         for text in map(_text, values):
@@ -113,7 +135,7 @@ class _Sorter:
             return "it is too short"
         if len(text) > _LONGEST:
             return f"it has more than {_LONGEST:,} characters"
-        named = next((name for name, pattern in self._names.items() if pattern.search(text)), None)
+        named = next((name for name in self._names.in_text(text) if name != self._job.agent.name), None)
         if named is not None:
             return f'it names the agent "{named}"'
         if self._copied.intersection(_runs(folded)):
@@ -129,15 +151,6 @@ class _Sorter:
             return "the agent has one like it"
         owner = self._taken.get(folded)
         return f'"{owner}" has it already' if owner not in (None, self._job.agent.name) else None
-
-
-def _mention_of(name: str) -> re.Pattern[str]:
-    """How a name stands in a task. One of a single word, such as "debugger", is a word like others unless marked."""
-    words = [re.escape(word) for word in fold(name).split()]
-    together = r"[\W_]+".join(words)
-    if len(words) > 1:
-        return re.compile(rf"(?<![^\W_]){together}(?![^\W_])", re.IGNORECASE)
-    return re.compile(rf"@{together}(?![^\W_])|(?<![^\W_]){together}[\s-]agent(?![^\W_])", re.IGNORECASE)
 
 
 def _runs(folded: str) -> Iterator[str]:

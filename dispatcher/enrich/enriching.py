@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dispatcher.agent import Agent
-from dispatcher.enrich.answers import Refused, fold, read_answer
+from dispatcher.enrich.answers import Names, Refused, fold, read_answer
 from dispatcher.enrich.estimating import Estimate, estimate, in_dollars
 from dispatcher.enrich.journal import Journals
 from dispatcher.enrich.lines import WrittenLine
@@ -70,6 +70,7 @@ class Enriching:
         self.failures: list[Failure] = []
         self.usage = Usage()
         self.spent: float | None = 0.0
+        self._names = Names(everyone)
         self._reserved: dict[str, float] = {}
         self._taken = {
             fold(text): agent.name
@@ -121,7 +122,7 @@ class Enriching:
             job,
             count=count,
             near_misses=near_miss_count(job, count),
-            everyone=self.everyone,
+            names=self._names,
             taken=self._taken,
         )
         self.refused.extend(accepted.refused)

@@ -6,6 +6,7 @@ nothing. Knows of nothing else in the package.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections import Counter
@@ -48,6 +49,7 @@ def is_in_another_language(text: str, reference: str) -> bool:
     return spoken is not None and expected is not None and spoken != expected
 
 
+@functools.lru_cache(maxsize=64)  # the same file is the reference of all its tasks
 def script_of(text: str) -> str | None:
     """The script of most letters, by its Unicode name; None where there are few letters, or no script has most."""
     counts = Counter(_script(sign) for sign in text if sign.isalpha())
@@ -59,6 +61,7 @@ def script_of(text: str) -> str | None:
     return script if script and count >= _LEAST_SHARE * counts.total() else None
 
 
+@functools.lru_cache(maxsize=64)
 def language_of(text: str) -> str | None:
     """The language of a text in the Latin script, if its small words leave no doubt; else None."""
     words = _WORD.findall(text.casefold())
@@ -67,6 +70,7 @@ def language_of(text: str) -> str | None:
     return language if most >= _FEWEST_SMALL_WORDS and most >= 2 * next_most else None
 
 
+@functools.lru_cache(maxsize=4096)
 def _script(sign: str) -> str:
     name = unicodedata.name(sign, "")
     if name.startswith(_JAPANESE):

@@ -124,6 +124,8 @@ def known_tasks(agent: Agent, digest: str, text: str) -> tuple[str, ...]:
 
 def _neighbours(agents: Sequence[Agent], everyone: Sequence[Agent]) -> dict[str, tuple[Agent, ...]]:
     """For each agent those whose files a task in the words of its description would reach next."""
+    if not agents:
+        return {}
     router = Router(everyone)
     texts = [f"{agent.name} {agent.description}" for agent in agents]
     found = {}
