@@ -205,6 +205,15 @@ def test_a_wrong_call_is_told_before_anything_is_asked(writer: TaskWriter, enric
     assert message in " ".join(ended.err.split())
 
 
+def test_rules_that_can_not_be_used_are_told_before_anything_is_asked(
+    writer: TaskWriter, enrich: Any, team: Path, tmp_path: Path
+) -> None:
+    Path("config.yaml").write_text("dispatcher: {rules: [{any: [cup], force: plumber}]}\n")
+    ended = enrich("--tasks", labelled(tmp_path / "tasks.jsonl", ("my cup broke", "potter")))
+    assert (ended.code, writer.asked, left_in(team)) == (2, [], [])
+    assert '"plumber"' in ended.err
+
+
 def test_an_agent_that_is_not_routed_to_needs_no_examples(writer: TaskWriter, enrich: Any, team: Path) -> None:
     hidden = agent_file("butler").replace("---\nYou", "disable-model-invocation: true\n---\nYou")
     (team / "butler.md").write_text(hidden)
@@ -357,7 +366,9 @@ def test_a_batch_that_was_left_is_collected_by_the_next_run(
 ) -> None:
     writer.looks = 0
     usual = writer.answer
-    server.script(lambda request: fails(500) if request.path.endswith(BATCH) else usual(request))
+    server.script(
+        lambda request: fails(401, "authentication_error") if request.path.endswith(BATCH) else usual(request)
+    )
     ended = enrich("--batch")
     assert ended.code == 5
     assert f"the batch {BATCH} is remembered" in ended.err
@@ -373,7 +384,9 @@ def test_without_waiting_a_batch_under_way_is_left_alone(
     writer: TaskWriter, server: ScriptedServer, enrich: Any, team: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     usual = writer.answer
-    server.script(lambda request: fails(500) if request.path.endswith(BATCH) else usual(request))
+    server.script(
+        lambda request: fails(401, "authentication_error") if request.path.endswith(BATCH) else usual(request)
+    )
     enrich("--batch")
     server.script(usual)
     writer.looks = 100

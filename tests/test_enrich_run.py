@@ -302,6 +302,27 @@ def test_a_batch_that_has_not_ended_can_be_left(
     assert journals[path].content.batches == (batch,)
 
 
+@pytest.mark.parametrize("answer", [fails(500), rate_limited(0.01), fails(529)], ids=["500", "429", "529"])
+def test_a_service_that_is_away_for_a_while_does_not_end_the_waiting(
+    server: ScriptedServer, writer: TaskWriter, client: AnthropicClient, journals: Journals, path: Path, answer: Answer
+) -> None:
+    away, usual = [answer] * 4, writer.answer
+    server.script(lambda request: away.pop() if away and request.path.endswith(BATCH) else usual(request))
+    run = run_over(journals)
+    assert len(in_batch(run, path, client)) == 5
+    assert names_of(run) == set(NAMES)
+
+
+def test_a_service_that_stays_away_does(
+    server: ScriptedServer, writer: TaskWriter, client: AnthropicClient, journals: Journals, path: Path
+) -> None:
+    usual = writer.answer
+    server.script(lambda request: fails(500) if request.path.endswith(BATCH) else usual(request))
+    with pytest.raises(ServiceError):
+        in_batch(run_over(journals), path, client)
+    assert len(journals[path].content.batches) == 1
+
+
 ERROR = {"type": "error", "error": {"type": "invalid_request_error", "message": "too odd"}, "request_id": "req_1"}
 
 

@@ -65,8 +65,10 @@ class Workplace:
         return estimate_jobs(plan.jobs, self.options, is_batch=is_batch)
 
     def labelled(self, path: Path) -> tuple[LabelledTask, ...]:
-        """The tasks of a file. Raises UsageError for what is none, and for a label that is no agent's name."""
+        """The tasks of a file. Raises UsageError for what is none, for a label that is no agent's name, and for rules
+        and weights of config that the gain can't be measured with: before anything is paid for."""
         tasks = read_tasks(path)
+        self._router(self.registry.agents)
         check_labels(tasks, [agent.name for agent in self.registry.routable], path)
         return tasks
 

@@ -14,11 +14,21 @@ from dispatcher.enrich.enriching import Enriching
 from dispatcher.enrich.estimating import BATCH_FACTOR
 from dispatcher.enrich.journal import BatchRecord, Journal
 from dispatcher.enrich.planning import Job, Reason, known_tasks
-from dispatcher.errors import LLMError, RequestError
+from dispatcher.errors import (
+    LLMError,
+    NetworkError,
+    OverloadedError,
+    RateLimitError,
+    RequestError,
+    ResponseTimeoutError,
+    ServiceError,
+)
 from dispatcher.llm import BatchClient
 
 __all__ = ["collect", "submit"]
 
+_PASSING = (NetworkError, OverloadedError, RateLimitError, ResponseTimeoutError, ServiceError)
+_MOST_FAILURES = 15  # one after the other: about ten minutes
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 1.0, 60.0, 1.5  # seconds
 
 
@@ -78,13 +88,21 @@ def collect(
 
 
 def _has_ended(batch: BatchRecord, service: BatchClient, waits: bool, pause: Callable[[float], None]) -> bool:
-    seconds = _FIRST_PAUSE
-    while not service.state(batch.id).has_ended:
+    """Whether a batch has ended, in the end; a network that is away for a while does not end the waiting."""
+    seconds, failures = _FIRST_PAUSE, 0
+    while True:
+        try:
+            if service.state(batch.id).has_ended:
+                return True
+            failures = 0
+        except _PASSING:
+            failures += 1
+            if not waits or failures >= _MOST_FAILURES:
+                raise
         if not waits:
             return False
         pause(seconds)
         seconds = min(seconds * _GROWTH, _LONGEST_PAUSE)
-    return True
 
 
 def _jobs_of(batch: BatchRecord, journal: Journal, everyone: Sequence[Agent]) -> Iterator[tuple[str, Job]]:

@@ -1,7 +1,7 @@
 """What came of an unfinished run, safe on disk: a file beside each enriched.jsonl, one JSON object a line.
 
-An answer is appended, and on the disk, before the next call is made for it, so a run that is killed at any moment
-loses only the calls in flight. The file is locked by the run that writes it, and gone once its lines are in place.
+An answer is on the disk before the next call is made in its place, so a run that is killed at any moment loses only
+the calls in flight. The file is locked by the run that writes it, and gone once its lines are in place.
 """
 
 from __future__ import annotations
