@@ -117,13 +117,14 @@ class Placeholder:
 class Passage:
     """A piece of text that says something of an agent, the field it stands in, and its line.
 
-    `path` is the file, where that is another than the agent's own.
+    `path` is the file, where that is another than the agent's own. `weight` is what it counts, from 0 to 1.
     """
 
     field: str
     text: str
     line: int | None = None
     path: Path | None = None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,6 +125,7 @@ def _load(scopes: Sequence[Scope], settings: Settings) -> Registry:
     shadowed: list[Shadowed] = []
     diagnostics: list[Diagnostic] = []
     passed_over: list[PassedOver] = []
+    near_misses: list[enrichment.NearMiss] = []
     file_count = 0
     for scope in scopes:
         files, found = agent_files(scope)
@@ -141,7 +142,8 @@ def _load(scopes: Sequence[Scope], settings: Settings) -> Registry:
         diagnostics.extend(conflicts)
         beside = scope.root / enrichment.FILE_NAME
         if settings.enriched is None and beside.is_file():
-            kept, found = enrichment.add_enriched(kept, beside)
+            kept, near, found = enrichment.add_enriched(kept, beside)
+            near_misses.extend(near)
             diagnostics.extend(found)
         for agent in kept:
             if agent.name in taken:
@@ -152,11 +154,15 @@ def _load(scopes: Sequence[Scope], settings: Settings) -> Registry:
             taken.setdefault(agent.name, agent)
     agents = sort_by_name(chosen.values())
     if settings.enriched is not None:
-        read, found = enrichment.add_enriched(agents, Path(settings.enriched).expanduser())
+        read, near, found = enrichment.add_enriched(agents, Path(settings.enriched).expanduser())
+        near_misses.extend(near)
         diagnostics.extend(found)
         agents = tuple(read)
+    # A neighbour may stand in another folder, so they are handed out once everybody is known.
+    read, found = enrichment.add_near_misses(agents, near_misses)
+    diagnostics.extend(found)
     return Registry(
-        agents=agents,
+        agents=tuple(read),
         disabled=frozenset(settings.disabled),
         shadowed=tuple(shadowed),
         diagnostics=tuple(diagnostics),

@@ -4,14 +4,15 @@
         server.script(rate_limited(retry_after=0.01), says("Hello ", "world"))
         client = AnthropicClient(LLMSettings(base_url=server.base_url))
 
-Each request takes the next answer of the script, and the last answer stays; all requests are recorded.
+Each request takes the next answer of the script, and the last answer stays; all requests are recorded. An answer can
+be a function of the request.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -84,10 +85,10 @@ class ScriptedServer:
     def __init__(self, port: int) -> None:
         self.base_url = f"http://127.0.0.1:{port}"
         self.requests: list[Recorded] = []
-        self._answers: list[Answer] = [says("an answer")]
+        self._answers: list[Answer | Callable[[Recorded], Answer]] = [says("an answer")]
         self._lock = threading.Lock()
 
-    def script(self, *answers: Answer) -> None:
+    def script(self, *answers: Answer | Callable[[Recorded], Answer]) -> None:
         """Replaces the answers that are still to be given."""
         with self._lock:
             self._answers = list(answers)
@@ -96,7 +97,8 @@ class ScriptedServer:
         """Records a request and returns its answer."""
         with self._lock:
             self.requests.append(request)
-            return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+            answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+            return answer if isinstance(answer, Answer) else answer(request)
 
 
 @contextmanager
@@ -132,8 +134,13 @@ class _Handler(BaseHTTPRequestHandler):
     closing: threading.Event
     keeps_alive: bool
 
+    def do_GET(self) -> None:
+        self._answer({})
+
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers.get("content-length", "0"))))
+        self._answer(json.loads(self.rfile.read(int(self.headers.get("content-length", "0")))))
+
+    def _answer(self, body: Any) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
         answer = self.server_script.take(Recorded(path=self.path, headers=headers, body=body))
         try:

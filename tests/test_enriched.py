@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from dispatcher import Registry, Router, Settings, Severity
+from dispatcher.enriched import NEAR_MISS_WEIGHT, STALE_WEIGHT
+from dispatcher.routing.index import FEATURES
+from dispatcher.routing.text import analyze
 from tests.workshop import ranking
 
 RegistryOf = Callable[..., Registry]
@@ -167,3 +170,107 @@ def test_evidence_points_to_the_file_and_its_line(registry_of: RegistryOf, entri
     written = evidence[0].path.read_text().splitlines()[(evidence[0].line or 0) - 1]
     assert evidence[0].text in written
     assert {"pizza", "sticks"} <= set(evidence[0].words)
+
+
+# --- lines that were written for another version of a file
+
+
+def with_digest(registry_of: RegistryOf, entry: dict[str, Any], digest: Any) -> Registry:
+    return registry_of({**FILES, "enriched.jsonl": lines({**entry, "digest": digest})})
+
+
+def test_a_line_with_the_digest_of_the_file_is_not_stale(registry_of: RegistryOf) -> None:
+    digest = next(agent.digest for agent in registry_of(FILES).agents if agent.name == "tailor")
+    registry = with_digest(registry_of, ZIP, digest.upper())
+    assert registry.diagnostics == ()
+    assert [passage.weight for agent in registry.agents for passage in agent.enriched] == [1.0]
+
+
+def test_a_line_with_another_digest_is_reported_and_kept(registry_of: RegistryOf) -> None:
+    registry = with_digest(registry_of, ZIP, "0" * 64)
+    assert diagnostics(registry) == [(Severity.WARNING, "stale-examples", 1)]
+    assert '"tailor"' in registry.diagnostics[0].message
+    assert "dispatch enrich" in str(registry.diagnostics[0].hint)
+    assert examples(registry) == {"tailor": ZIP["examples"]}
+
+
+@pytest.mark.parametrize("digest", [None, ""])
+def test_a_line_without_a_digest_is_never_stale(registry_of: RegistryOf, digest: Any) -> None:
+    assert with_digest(registry_of, ZIP, digest).diagnostics == ()
+
+
+def test_a_digest_that_is_no_text_is_reported_and_the_examples_stay(registry_of: RegistryOf) -> None:
+    registry = with_digest(registry_of, ZIP, 7)
+    assert diagnostics(registry) == [(Severity.WARNING, "bad-enriched-line", 1)]
+    assert '"digest"' in registry.diagnostics[0].message
+    assert examples(registry) == {"tailor": ZIP["examples"]}
+
+
+def raw_scores(registry: Registry, task: str) -> dict[str, float]:
+    """What every scorer gives to the tailor."""
+    router = Router(registry.agents)
+    row = [agent.name for agent in router.routable].index("tailor")
+    return dict(zip(FEATURES, router.index.score(analyze(task)).raw[row].tolist(), strict=True))
+
+
+def test_stale_examples_count_half_even_where_there_are_no_others(registry_of: RegistryOf) -> None:
+    # The words of the body outweigh the example, lest what is learned from examples be asked, too.
+    files = {**FILES, "deep/tailor.md": FILES["deep/tailor.md"] + "Measure twice, cut once, and stitch the seam.\n" * 9}
+    fresh = registry_of({**files, "enriched.jsonl": lines(ZIP)})
+    stale = registry_of({**files, "enriched.jsonl": lines({**ZIP, "digest": "old"})})
+    before, after = raw_scores(fresh, "zip of the tent"), raw_scores(stale, "zip of the tent")
+    scorers = [name for name, amount in before.items() if name.startswith("example.") and amount]
+    assert {"example.tfidf", "example.bm25", "example.phrases", "example.characters"} <= set(scorers)
+    assert [after[name] for name in scorers] == pytest.approx([before[name] / 2 for name in scorers], rel=1e-5)
+    assert after["whole.tfidf"] == pytest.approx(before["whole.tfidf"] / 2, rel=1e-5)
+    others = [raw_scores(registry, "stitch sews")["whole.tfidf"] for registry in (fresh, stale)]
+    assert others[0] == others[1] > 0
+
+
+def test_a_fresh_example_goes_before_a_stale_one(registry_of: RegistryOf) -> None:
+    stale, fresh = {**ZIP, "digest": "old"}, {"name": "bread-baker", "examples": ZIP["examples"]}
+    registry = registry_of({**FILES, "enriched.jsonl": lines(stale, fresh)})
+    assert ranking(Router(registry.agents).route(ZIP["examples"][0]))[0] == "bread-baker"
+
+
+# --- near misses
+
+
+LEAK = {**ZIP, "near_misses": [{"task": "my apron has flour on it", "agent": "bread-baker"}]}
+
+
+def test_a_near_miss_is_an_example_of_the_neighbour_that_counts_half(registry_of: RegistryOf) -> None:
+    registry = registry_of({**FILES, "enriched.jsonl": lines(LEAK)})
+    assert examples(registry) == {"tailor": ZIP["examples"], "bread-baker": ["my apron has flour on it"]}
+    baker = registry.find("bread-baker")
+    assert [(one.weight, one.line) for one in baker.enriched] == [(NEAR_MISS_WEIGHT, 1)]
+    assert ranking(Router(registry.agents).route("flour on my apron"))[0] == "bread-baker"
+
+
+def test_a_near_miss_of_a_stale_line_counts_less_still(registry_of: RegistryOf) -> None:
+    registry = registry_of({**FILES, "enriched.jsonl": lines({**LEAK, "digest": "old"})})
+    assert registry.find("bread-baker").enriched[0].weight == NEAR_MISS_WEIGHT * STALE_WEIGHT
+
+
+def test_a_neighbour_may_stand_in_another_folder(tmp_path: Path) -> None:
+    for folder, name in (("near", "tailor"), ("far", "bread-baker")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{name}.md").write_text(f"---\nname: {name}\ndescription: Works.\n---\nYou work.\n")
+    (tmp_path / "near" / "enriched.jsonl").write_text(lines(LEAK))
+    registry = Registry.from_paths(tmp_path / "near", tmp_path / "far")
+    assert examples(registry)["bread-baker"] == ["my apron has flour on it"]
+
+
+def test_a_near_miss_of_nobody_is_noted(registry_of: RegistryOf) -> None:
+    entry = {**ZIP, "near_misses": [{"task": "a leak", "agent": "plumber"}]}
+    registry = registry_of({**FILES, "enriched.jsonl": lines(entry)})
+    assert diagnostics(registry) == [(Severity.NOTE, "unknown-agent", 1)]
+    assert '"plumber"' in registry.diagnostics[0].message
+
+
+@pytest.mark.parametrize("value", ["text", {"task": "a"}, ["a"], [{"task": "a"}], [{"task": 1, "agent": "tailor"}]])
+def test_near_misses_of_another_shape_are_left_out_and_the_examples_stay(registry_of: RegistryOf, value: Any) -> None:
+    registry = registry_of({**FILES, "enriched.jsonl": lines({**ZIP, "near_misses": value})})
+    assert diagnostics(registry) == [(Severity.WARNING, "bad-enriched-line", 1)]
+    assert '"near_misses"' in registry.diagnostics[0].message
+    assert examples(registry) == {"tailor": ZIP["examples"]}

@@ -21,7 +21,7 @@ LAYERS = (
     ("scopes", "enriched"),
     ("agentfile", "llm"),
     ("registry", "routing"),
-    ("judge",),
+    ("judge", "enrich"),
     ("runtime",),
     ("evaluation",),
     ("cli",),

@@ -14,6 +14,7 @@ import yaml
 
 from dispatcher import ConfigError, Rule, Settings
 from dispatcher.settings import (
+    EnrichSettings,
     JudgeSettings,
     LLMSettings,
     LoadedSettings,
@@ -124,6 +125,9 @@ ENVIRONMENT = {
     "DISPATCH_LLM_MAX_TOKENS": ("7", 7),
     "DISPATCH_LLM_OFFLINE": ("error", "error"),
     "DISPATCH_LLM_PRICES": ("{}", {}),
+    "DISPATCH_ENRICH_MODEL": ("haiku", "haiku"),
+    "DISPATCH_ENRICH_COUNT": ("7", 7),
+    "DISPATCH_ENRICH_CONCURRENCY": ("2", 2),
 }
 
 
@@ -138,10 +142,16 @@ def test_every_setting_has_an_environment_variable(load: Load, name: str) -> Non
 def vars_of(settings: Settings) -> dict[str, Any]:
     """Every setting by its path, joined with underscores."""
     top = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    routing, judge, llm = top.pop("routing"), top.pop("judge"), top.pop("llm")
-    top |= {f"routing_{field.name}": getattr(routing, field.name) for field in dataclasses.fields(RoutingSettings)}
-    top |= {f"judge_{field.name}": getattr(judge, field.name) for field in dataclasses.fields(JudgeSettings)}
-    return top | {f"llm_{field.name}": getattr(llm, field.name) for field in dataclasses.fields(LLMSettings)}
+    sections = {
+        "routing": RoutingSettings,
+        "judge": JudgeSettings,
+        "llm": LLMSettings,
+        "enrich": EnrichSettings,
+    }
+    for section, tree in sections.items():
+        values = top.pop(section)
+        top |= {f"{section}_{field.name}": getattr(values, field.name) for field in dataclasses.fields(tree)}
+    return top
 
 
 def test_no_setting_is_left_out_above() -> None:
@@ -167,6 +177,10 @@ def test_a_misspelt_environment_variable_is_noticed(load: Load) -> None:
         ),
         ("dispatcher:\n  lmm: {}", 'config.yaml:2: there is no setting "lmm"; did you mean "llm"?'),
         ("dispatcher:\n  model: x", 'config.yaml:2: there is no setting "model"; did you mean "llm.model"?'),
+        (
+            "dispatcher:\n  enrich: {cuont: 3}",
+            'config.yaml:2: there is no setting "enrich.cuont"; did you mean "enrich.count"?',
+        ),
         ("dispatcher:\n  qqqqqq: x", 'config.yaml:2: there is no setting "qqqqqq"'),
         (
             "dispatcher:\n  rules:\n    - any: [x]\n      forse: a",
@@ -352,7 +366,9 @@ def test_the_examples_of_that_config_are_valid(load: Load) -> None:
     head, _, settings = text.partition("dispatcher:\n")
     lines = [line.replace("# ", "", 1) if "# " in line and is_setting(line) else line for line in settings.split("\n")]
     loaded = load(f"{head}dispatcher:\n" + "\n".join(lines), config=None)
-    assert {"agents", "rules", "routing.fallback", "llm.prices.my-model", "llm.offline"} <= set(loaded.origins)
+    assert {"agents", "rules", "routing.fallback", "llm.prices.my-model", "llm.offline", "enrich.count"} <= set(
+        loaded.origins
+    )
 
 
 def is_setting(line: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
-from dispatcher.cli import agents, config, evaluate, route, run, tune, versions
+from dispatcher.cli import agents, config, enrich, evaluate, route, run, tune, versions
 from dispatcher.cli.console import Console
 from dispatcher.cli.group import OUTPUT_CLOSED, TaskGroup
 from dispatcher.errors import DispatcherError, UsageError
@@ -61,6 +61,7 @@ config_app.command("schema")(config.schema)
 app.add_typer(config_app)
 app.command("eval")(evaluate.evaluate)
 app.command("tune")(tune.tune)
+app.command("enrich")(enrich.enrich)
 app.command("version")(versions.version)
 
 

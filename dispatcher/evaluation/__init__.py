@@ -7,10 +7,12 @@ statistics    how sure the figures are, and what changed from one run to the nex
 baselines     naive TF-IDF and BM25, to compare with
 escalation    what asking a judge gave
 gates         the least that a figure must reach
+gain          what a change to the agents gives
 """
 
 from dispatcher.evaluation.baselines import bm25_baseline, tfidf_baseline
 from dispatcher.evaluation.escalation import EscalationFigures, EscalationPoint, measure_escalation
+from dispatcher.evaluation.gain import Gain, measure_gain, unseen
 from dispatcher.evaluation.gates import Gate, MissedGate, check_gates, parse_gates
 from dispatcher.evaluation.metrics import (
     AgentMetrics,
@@ -37,6 +39,7 @@ __all__ = [
     "CoveragePoint",
     "EscalationFigures",
     "EscalationPoint",
+    "Gain",
     "Gate",
     "Interval",
     "Judged",
@@ -56,11 +59,13 @@ __all__ = [
     "coverage_curve",
     "measure",
     "measure_escalation",
+    "measure_gain",
     "parse_gates",
     "predict",
     "read_predictions",
     "read_tasks",
     "reliability",
     "tfidf_baseline",
+    "unseen",
     "write_predictions",
 ]

@@ -10,6 +10,7 @@ from dispatcher.llm.anthropic_client import (
     has_credential,
     request_body,
 )
+from dispatcher.llm.batches import AnthropicBatches, BatchClient, BatchState
 from dispatcher.llm.client import COMPLETE_STOPS, NOT_SENT, Completion, LLMClient, Message, Request, TextDelta, Usage
 from dispatcher.llm.models import ModelChoice, choose_model, cost_of
 from dispatcher.llm.offline import OfflineClient
@@ -19,7 +20,10 @@ __all__ = [
     "COMPLETE_STOPS",
     "NOT_SENT",
     "STANDARD_BASE_URL",
+    "AnthropicBatches",
     "AnthropicClient",
+    "BatchClient",
+    "BatchState",
     "Completion",
     "LLMClient",
     "Message",

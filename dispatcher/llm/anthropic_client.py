@@ -11,9 +11,9 @@ import os
 import re
 import sys
 import weakref
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dispatcher.errors import CredentialError, LLMError, NetworkError
 from dispatcher.llm.client import Completion, Request, TextDelta, Usage
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import anthropic
 
 __all__ = ["STANDARD_BASE_URL", "AnthropicClient", "has_credential", "request_body"]
+
+T = TypeVar("T")
 
 STANDARD_BASE_URL = "https://api.anthropic.com"
 _KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
@@ -95,7 +97,7 @@ class AnthropicClient:
             message = self._sync.messages.create(**request_body(request), timeout=self._timeout)
         except Exception as problem:
             raise self._translated(problem, request) from problem
-        return self._completion_of(message)
+        return self.completion_of(message)
 
     def stream(self, request: Request) -> Iterator[TextDelta | Completion]:
         assembler = _Assembler(request)
@@ -116,7 +118,7 @@ class AnthropicClient:
             message = await self._async.messages.create(**request_body(request), timeout=self._timeout)
         except Exception as problem:
             raise self._translated(problem, request) from problem
-        return self._completion_of(message)
+        return self.completion_of(message)
 
     async def astream(self, request: Request) -> AsyncIterator[TextDelta | Completion]:
         assembler = _Assembler(request)
@@ -132,6 +134,34 @@ class AnthropicClient:
         if not assembler.has_begun:
             raise not_the_api(self._shown_url)
         yield assembler.completion()
+
+    def ask(self, question: Callable[[anthropic.Anthropic, Any], T], *, model: str) -> T:
+        """What the SDK's client answers to something that the four methods don't cover.
+
+        `question` is called with it and the timeout. Raises errors of the LLMError branch, which name `model`.
+        """
+        try:
+            return question(self._sync, self._timeout)
+        except Exception as problem:
+            raise self._translated(problem, Request(model=model, system="", messages=(), max_tokens=1)) from problem
+
+    def completion_of(self, message: Any) -> Completion:
+        """A message of the SDK as a Completion. Raises ServiceError for what is none."""
+        if getattr(message, "type", None) != "message":
+            raise not_the_api(self._shown_url)
+        return Completion(
+            text="".join(block.text for block in message.content if block.type == "text"),
+            model=message.model,
+            stop_reason=message.stop_reason or "end_turn",
+            usage=_usage_of(message.usage),
+            request_id=getattr(message, "_request_id", None),
+        )
+
+    def check_credential(self) -> None:
+        """Raises CredentialError, naming the variable, where there is no key for a service that needs one."""
+        name, _ = self._secret
+        if not self._has_credential and self._base_url == STANDARD_BASE_URL:
+            raise CredentialError(f"there is no key: {name} is not set", hint=f"set {name} to your key")
 
     def close(self) -> None:
         """Closes the connections that were kept open for further requests."""
@@ -163,15 +193,14 @@ class AnthropicClient:
     def _options(self) -> dict[str, Any]:
         import anthropic
 
+        self.check_credential()
         options: dict[str, Any] = {"max_retries": self._settings.max_retries}
         if self._settings.base_url or self._environment.get("ANTHROPIC_BASE_URL"):
             options["base_url"] = self._base_url
         name, secret = self._secret
         if secret:
             options["auth_token" if name == "ANTHROPIC_AUTH_TOKEN" else "api_key"] = secret
-        elif self._settings.api_key_env or not has_credential(self._settings, self._environment):
-            if self._base_url == STANDARD_BASE_URL:
-                raise CredentialError(f"there is no key: {name} is not set", hint=f"set {name} to your key")
+        elif not self._has_credential:
             # A model server on the own machine needs no key; the SDK insists on being told so.
             options["default_headers"] = {"Authorization": anthropic.Omit()}
         return options
@@ -182,6 +211,13 @@ class AnthropicClient:
         names = (self._settings.api_key_env,) if self._settings.api_key_env else _KEY_VARIABLES
         found = ((name, self._environment.get(name, "").strip()) for name in names)
         return next(((name, secret) for name, secret in found if secret), (names[0], ""))
+
+    @property
+    def _has_credential(self) -> bool:
+        """Whether there is any that may be used: where config names a variable, no other."""
+        if self._settings.api_key_env:
+            return bool(self._secret[1])
+        return has_credential(self._settings, self._environment)
 
     @property
     def _base_url(self) -> str:
@@ -203,17 +239,6 @@ class AnthropicClient:
         secrets += _AUTHORIZATION.findall(os.environ.get("ANTHROPIC_CUSTOM_HEADERS", ""))
         return translate(
             problem, model=request.model, base_url=self._shown_url, secrets=secrets, retries=self._settings.max_retries
-        )
-
-    def _completion_of(self, message: Any) -> Completion:
-        if getattr(message, "type", None) != "message":
-            raise not_the_api(self._shown_url)
-        return Completion(
-            text="".join(block.text for block in message.content if block.type == "text"),
-            model=message.model,
-            stop_reason=message.stop_reason or "end_turn",
-            usage=_usage_of(message.usage),
-            request_id=getattr(message, "_request_id", None),
         )
 
 

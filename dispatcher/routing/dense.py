@@ -20,8 +20,8 @@ DENSE_PARTS: tuple[Collection[str], ...] = (
 )
 """The fields of the parts that the vector of an agent's prose is put together from."""
 
-FieldWords = Sequence[tuple[str, Sequence[Word]]]
-"""The passages of an agent: the field of each, and its words."""
+FieldWords = Sequence[tuple[str, Sequence[Word], float]]
+"""The passages of an agent: the field of each, its words, and what it counts, 1 at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,15 @@ class DenseIndex:
 def build_dense(agents: Sequence[FieldWords], encoder: Encoder) -> DenseIndex:
     """The vectors of all agents."""
     parts = [
-        encoder.encode([[word for field, words in agent if field in fields for word in words] for agent in agents])
+        encoder.encode([[word for field, words, _ in agent if field in fields for word in words] for agent in agents])
         for fields in DENSE_PARTS
     ]
     prose = unit(sum((weight * part for weight, part in zip(encoder.parts, parts, strict=True)), np.zeros(())))
-    examples = [[words for field, words in agent if field == "example"] for agent in agents]
-    owners = np.repeat(np.arange(len(agents)), [len(texts) for texts in examples])
+    examples = [
+        (row, words, weight) for row, agent in enumerate(agents) for field, words, weight in agent if field == "example"
+    ]
     of_examples = np.zeros_like(prose)
-    np.add.at(of_examples, owners, encoder.encode([words for texts in examples for words in texts]))
+    if examples:
+        rows, texts, weights = zip(*examples, strict=True)
+        np.add.at(of_examples, list(rows), np.array(weights)[:, None] * encoder.encode(texts))
     return DenseIndex(encoder, np.stack([prose, unit(of_examples)]))

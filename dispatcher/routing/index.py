@@ -139,16 +139,20 @@ def _columns(view: str) -> list[int]:
 
 def build_index(agents: Sequence[Agent], encoder: Encoder) -> Index:
     """Indexes agents; their order is that of the rows."""
-    read = [[(passage.field, analyze(passage.text)) for passage in passages(agent)] for agent in agents]
+    read = [[(passage.field, analyze(passage.text), passage.weight) for passage in passages(agent)] for agent in agents]
     sizes: Counter[str] = Counter()
     for agent in read:
-        for field, words in agent:
+        for field, words, _ in agent:
             sizes[field] += len(words)
     share = sizes["example"] / max(1, sum(sizes[field] for field in ("example", "description", "body")))
     return Index(
         keywords=_keywords(agents),
         postings={
-            view: build_postings([_counts(agent, view) for agent in read], [scorer for _, scorer in scorers_of(view)])
+            view: build_postings(
+                [_counts(agent, view) for agent in read],
+                [scorer for _, scorer in scorers_of(view)],
+                [_discounts(agent, view) for agent in read],
+            )
             for view in VIEWS
         },
         dense=build_dense(read, encoder),
@@ -161,9 +165,20 @@ def build_index(agents: Sequence[Agent], encoder: Encoder) -> Index:
 def _counts(agent: FieldWords, view: str) -> dict[str, Counter[str]]:
     """How often each term of a view stands in each field of an agent."""
     found: dict[str, Counter[str]] = {}
-    for field, words in agent:
+    for field, words, _ in agent:
         if field in _VIEW_FIELDS[view]:
             found.setdefault(field, Counter()).update(VIEWS[view](words))
+    return found
+
+
+def _discounts(agent: FieldWords, view: str) -> dict[str, dict[str, float]]:
+    """Of these counts, what does not count, since the passage counts less than 1."""
+    found: dict[str, dict[str, float]] = {}
+    for field, words, weight in agent:
+        if field in _VIEW_FIELDS[view] and weight < 1:
+            lost = found.setdefault(field, {})
+            for term in VIEWS[view](words):
+                lost[term] = lost.get(term, 0.0) + 1 - weight
     return found
 
 
@@ -179,16 +194,20 @@ def _keywords(agents: Sequence[Agent]) -> dict[tuple[str, ...], tuple[int, ...]]
 
 
 def _learn(agents: Sequence[Agent]) -> ExampleRegression | None:
-    documents, rows = [], []
+    documents, rows, weights = [], [], []
     for row, agent in enumerate(agents):
-        for text in (f"{agent.name} {agent.description}", *_example_tasks(agent)):
+        for text, weight in ((f"{agent.name} {agent.description}", 1.0), *_example_tasks(agent)):
             documents.append(_regression_terms(analyze(text)))
             rows.append(row)
-    return fit_regression(documents, rows, len(agents)) if len(documents) <= _MOST_DOCUMENTS_TO_LEARN else None
+            weights.append(weight)
+    is_too_much = len(documents) > _MOST_DOCUMENTS_TO_LEARN
+    return None if is_too_much else fit_regression(documents, rows, len(agents), weights)
 
 
-def _example_tasks(agent: Agent) -> list[str]:
-    return [*(example.user for example in agent.examples), *(passage.text for passage in agent.enriched)]
+def _example_tasks(agent: Agent) -> list[tuple[str, float]]:
+    """The example tasks of an agent with what each counts."""
+    written = [(example.user, 1.0) for example in agent.examples]
+    return [*written, *((passage.text, passage.weight) for passage in agent.enriched)]
 
 
 def _regression_terms(words: Sequence[Word]) -> list[str]:

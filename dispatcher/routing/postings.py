@@ -20,9 +20,10 @@ from dispatcher.routing.scorers import Scorer
 
 __all__ = ["Counts", "Postings", "build_postings"]
 
-Counts = Sequence[Mapping[str, Counter[str]]]
+Counts = Sequence[Mapping[str, Mapping[str, float]]]
 """For each agent, by field, how often each term stands there."""
 
+_Collected = tuple[dict[str, NDArray[np.int64]], dict[str, NDArray[np.float64]]]
 _K1, _B = 1.2, 0.75  # BM25's usual constants
 
 
@@ -133,14 +134,22 @@ class Postings:
         return np.arange(ends[-1]) - np.repeat(ends - lengths - starts, lengths), lengths
 
 
-def build_postings(counts: Counts, scorers: Sequence[Scorer]) -> Postings:
-    """The postings of one view for some scorers."""
+def build_postings(counts: Counts, scorers: Sequence[Scorer], discounts: Counts = ()) -> Postings:
+    """The postings of one view for some scorers.
+
+    `discounts` is, in the form of `counts`, how much of them does not count, since it stands in passages of less
+    weight. It is taken from what is stored at the end: a cosine would not notice that all its terms are fewer.
+    """
     vocabulary: dict[str, int] = {}
-    keys_of_field, values_of_field = _collect(counts, vocabulary)
+    collected = _collect(counts, vocabulary)
     agent_count = len(counts)
-    columns = [
-        _scorer_column(scorer, keys_of_field, values_of_field, agent_count, len(vocabulary)) for scorer in scorers
-    ]
+    columns = [_scorer_column(scorer, *collected, agent_count, len(vocabulary)) for scorer in scorers]
+    if any(discounts):
+        discounted = _collect(discounts, vocabulary)
+        columns = [
+            (keys, values * _share_kept(scorer, collected, discounted, keys), idf)
+            for scorer, (keys, values, idf) in zip(scorers, columns, strict=True)
+        ]
     keys = _distinct(np.concatenate([np.zeros(0, np.int64), *(keys for keys, _, _ in columns)]))
     weights = np.zeros((len(keys), len(scorers)), np.float32)
     squares = np.zeros((len(vocabulary), len(scorers)), np.float32)
@@ -152,12 +161,20 @@ def build_postings(counts: Counts, scorers: Sequence[Scorer]) -> Postings:
     return Postings(vocabulary, starts.astype(np.int64), rows.astype(np.int32), weights, squares, agent_count)
 
 
-def _collect(
-    counts: Counts, vocabulary: dict[str, int]
-) -> tuple[dict[str, NDArray[np.int64]], dict[str, NDArray[np.float64]]]:
+def _share_kept(scorer: Scorer, counted: _Collected, discounted: _Collected, keys: NDArray[np.int64]) -> Any:
+    """The share of a scorer's counts that is left after the discounts, for each of its keys."""
+    sums = [np.zeros(len(keys)), np.zeros(len(keys))]
+    for total, (keys_of_field, values_of_field) in zip(sums, (counted, discounted), strict=True):
+        for field in scorer.fields:
+            if field in keys_of_field:
+                np.add.at(total, np.searchsorted(keys, keys_of_field[field]), values_of_field[field])
+    return 1 - sums[1] / np.maximum(sums[0], 1e-9)
+
+
+def _collect(counts: Counts, vocabulary: dict[str, int]) -> _Collected:
     """Every (term, agent) of each field as one number, `term * agents + agent`, with its count; sorted."""
     keys: dict[str, list[int]] = {}
-    values: dict[str, list[int]] = {}
+    values: dict[str, list[float]] = {}
     agent_count = len(counts)
     for row, fields in enumerate(counts):
         for field, terms in fields.items():

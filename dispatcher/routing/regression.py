@@ -38,8 +38,10 @@ class ExampleRegression:
         return np.asarray(np.maximum(0.0, scores))
 
 
-def fit_regression(documents: Sequence[Sequence[str]], rows: Sequence[int], agent_count: int) -> ExampleRegression:
-    """Fits one document (the terms of an example) a row to the agents that they belong to."""
+def fit_regression(
+    documents: Sequence[Sequence[str]], rows: Sequence[int], agent_count: int, weights: Sequence[float]
+) -> ExampleRegression:
+    """Fits one document (the terms of an example) a row to the agents that they belong to; `weights` is how far."""
     import scipy.sparse
 
     vocabulary: dict[str, int] = {}
@@ -60,6 +62,6 @@ def fit_regression(documents: Sequence[Sequence[str]], rows: Sequence[int], agen
     kernel = (matrix @ matrix.T).toarray()
     kernel[np.diag_indices_from(kernel)] += _PENALTY
     targets = np.zeros((len(documents), agent_count))
-    targets[np.arange(len(documents)), rows] = 1.0
+    targets[np.arange(len(documents)), rows] = weights
     coefficients = matrix.T @ np.linalg.solve(kernel, targets)
     return ExampleRegression(vocabulary, (idf[:, None] * coefficients).astype(np.float32))

@@ -6,9 +6,19 @@ load    all layers put together and validated; where each value came from
 """
 
 from dispatcher.settings.load import LoadedSettings, load_settings, settings_schema
-from dispatcher.settings.tree import Escalate, JudgeSettings, LLMSettings, Price, RoutingSettings, Rule, Settings
+from dispatcher.settings.tree import (
+    EnrichSettings,
+    Escalate,
+    JudgeSettings,
+    LLMSettings,
+    Price,
+    RoutingSettings,
+    Rule,
+    Settings,
+)
 
 __all__ = [
+    "EnrichSettings",
     "Escalate",
     "JudgeSettings",
     "LLMSettings",

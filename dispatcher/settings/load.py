@@ -19,7 +19,15 @@ import yaml
 
 from dispatcher.errors import ConfigError
 from dispatcher.settings.files import FILE_NAME, ConfigFile, KeyPath, read_config_file, user_config_path
-from dispatcher.settings.tree import JudgeSettings, LLMSettings, Price, RoutingSettings, Rule, Settings
+from dispatcher.settings.tree import (
+    EnrichSettings,
+    JudgeSettings,
+    LLMSettings,
+    Price,
+    RoutingSettings,
+    Rule,
+    Settings,
+)
 
 __all__ = ["LoadedSettings", "load_settings", "settings_schema"]
 
@@ -31,6 +39,7 @@ _SECTIONS: tuple[KeyPath, ...] = (
     ("routing",),
     ("judge",),
     ("llm",),
+    ("enrich",),
     ("variables",),
     ("llm", "aliases"),
     ("llm", "prices"),
@@ -271,7 +280,7 @@ def _did_you_mean(keys: KeyPath) -> str:
 
     *parents, written = keys
     beside = {field.name: (*parents, field.name) for field in dataclasses.fields(_tree_at(tuple(parents)))}
-    anywhere = {path[-1]: path for path in setting_paths()}
+    anywhere = {path[-1]: path for path in reversed([*setting_paths()])}  # of several of a name the first
     for places in (beside, anywhere):
         found = process.extractOne(written, sorted(places), scorer=fuzz.ratio, score_cutoff=60)
         if found is not None:
@@ -288,6 +297,7 @@ def _tree_at(keys: KeyPath) -> type[Any]:
         ("routing",): RoutingSettings,
         ("judge",): JudgeSettings,
         ("llm",): LLMSettings,
+        ("enrich",): EnrichSettings,
     }
     return sections.get(keys, Settings)
 

@@ -11,7 +11,16 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-__all__ = ["Escalate", "JudgeSettings", "LLMSettings", "Price", "RoutingSettings", "Rule", "Settings"]
+__all__ = [
+    "EnrichSettings",
+    "Escalate",
+    "JudgeSettings",
+    "LLMSettings",
+    "Price",
+    "RoutingSettings",
+    "Rule",
+    "Settings",
+]
 
 _STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True, "coerce_numbers_to_str": True}
 
@@ -134,6 +143,20 @@ class LLMSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnrichSettings:
+    """How a model writes example tasks for the agents."""
+
+    __pydantic_config__ = _STRICT
+
+    model: str | None = None
+    """The model that writes them: an alias or a full name; `llm.model` if not set."""
+    count: Annotated[int, Ge(1), Le(100)] = 20
+    """How many example tasks are asked for each agent."""
+    concurrency: Annotated[int, Ge(1), Le(64)] = 4
+    """How many calls are made at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set."""
 
@@ -159,3 +182,5 @@ class Settings:
     """The model that picks among the best agents."""
     llm: LLMSettings = field(default_factory=LLMSettings)
     """The model's service."""
+    enrich: EnrichSettings = field(default_factory=EnrichSettings)
+    """How a model writes example tasks for the agents."""
