@@ -200,7 +200,7 @@ def _top(problem: Problem, weights: NDArray[np.float64], count: int) -> float:
     in_scope = problem.in_scope()
     if not len(in_scope.expected):
         return 0.0
-    logits = np.round(in_scope.relative @ kind_shares(problem.gate) @ weights, 6)
+    logits = np.round(in_scope.relative @ (kind_shares(problem.gate) @ weights), 6)
     order: NDArray[np.int64] = np.argsort(-logits, axis=1, kind="stable")[:, :count]
     return float((order == in_scope.expected[:, None]).any(axis=1).mean())
 
