@@ -85,10 +85,12 @@ class Escalating:
         self.unseen: list[JudgedTasks] = []
         self._tried: list[tuple[float, JudgedTasks, float]] = []
 
-    def learned_without(self, left_out: Sequence[Problem], weights: Weights, kept: Sequence[Problem]) -> Weights:
-        """The weights of a fold with what the sets that it kept teach of the judge."""
+    def learned_without(
+        self, left_out: Sequence[Problem], weights: Weights, kept: Sequence[tuple[Problem, Weights]]
+    ) -> Weights:
+        """The weights of a fold with what the sets that it kept teach of the judge, each seen by weights of its own."""
         unseen = [judged_tasks(problem, weights) for problem in left_out if problem.picks is not None]
-        seen = [judged_tasks(problem, weights) for problem in kept if problem.picks is not None]
+        seen = [judged_tasks(problem, own) for problem, own in kept if problem.picks is not None]
         self.unseen += unseen
         if not seen:
             return weights
