@@ -11,6 +11,7 @@ import functools
 import hashlib
 import io
 import math
+import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,7 +113,11 @@ def unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def load_encoder(path: Path) -> Encoder:
-    """Reads the file of a StemEncoder. Raises ConfigError for anything else."""
+    """Reads the file of a StemEncoder, or the folder of a model2vec model. Raises ConfigError for anything else."""
+    if path.is_dir():
+        from dispatcher.routing.static_model import StaticModelEncoder
+
+        return StaticModelEncoder(path)
     try:
         content = path.read_bytes()
         return _parse(content, path)
@@ -120,7 +125,7 @@ def load_encoder(path: Path) -> Encoder:
         raise ConfigError(
             f"{path}: the encoder can't be read: {problem.strerror}", hint="it belongs beside its weights file"
         ) from None
-    except (ValueError, KeyError, TypeError, EOFError) as problem:
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as problem:
         raise ConfigError(f"{path}: this is no encoder: {problem}", hint="it belongs beside its weights file") from None
 
 
