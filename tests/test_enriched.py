@@ -210,7 +210,7 @@ def raw_scores(registry: Registry, task: str) -> dict[str, float]:
     """What every scorer gives to the tailor."""
     router = Router(registry.agents)
     row = [agent.name for agent in router.routable].index("tailor")
-    return dict(zip(FEATURES, router.index.score(analyze(task)).raw[row].tolist(), strict=True))
+    return dict(zip(FEATURES, router.index.score(analyze(task)).raw[0, row].tolist(), strict=True))
 
 
 def test_stale_examples_count_half_even_where_there_are_no_others(registry_of: RegistryOf) -> None:

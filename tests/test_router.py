@@ -263,7 +263,6 @@ def test_confidence_is_lower_where_the_files_have_no_word_of_the_task(router: Ro
         ),
     ],
 )
-@pytest.mark.xfail(reason="confidence was not learned from registries of a few agents", strict=True)
 def test_a_few_agents_abstain_from_what_fits_none_of_them(agents: tuple[Agent, ...], task: str) -> None:
     assert Router(agents).route(task).outcome is Outcome.ABSTAINED
 

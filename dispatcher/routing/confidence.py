@@ -69,17 +69,21 @@ _COLUMN = {name: column for column, name in enumerate(FEATURES)}
 
 
 def confidence_features(
-    scores: TaskScores, logits: NDArray[np.float64], weights: NDArray[np.float64], gate: float, word_count: int
-) -> dict[str, float]:
-    """What tells how sure a ranking is.
+    scores: TaskScores,
+    logits: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    gate: float,
+    word_counts: NDArray[np.int64],
+) -> dict[str, NDArray[np.float64]]:
+    """What tells how sure rankings are; each has the shape (tasks,).
 
     Parameters
     ----------
-    scores: of the candidates, shape (candidates, features).
-    logits: the candidates' weighted sums, shape (candidates,).
+    scores: of the candidates, shape (tasks, candidates, features).
+    logits: the candidates' weighted sums, shape (tasks, candidates).
     weights: of the features.
     gate: how far the registry is known by examples, 0 to 1.
-    word_count: how many words of the task can carry meaning.
+    word_counts: how many words of each task can carry meaning, shape (tasks,).
 
     probability: the softmax of the best, as log odds, and second: that of the next. lead: the distance between the two.
     agreement: the weighted share of features that the best leads, and first_places the plain one. mean_rank: its mean
@@ -87,49 +91,73 @@ def confidence_features(
     number. peak: how far the best cosine stands out of the mean. matched: BM25 of the best, a word of the task. And the
     names of _COSINES: the largest cosines, and their logarithms.
     """
-    best = int(np.argmax(logits))
-    shifted = np.exp(logits - logits.max())
-    softmax = shifted / shifted.sum()
-    ordered = np.sort(logits)[::-1]
-    positive = np.maximum(weights, 0.0)
-    is_met = scores.best > 0
-    places = (scores.raw > scores.raw[best] + 1e-12).sum(axis=0)
-    leads = (places == 0) & is_met
-    cosines = scores.cosines
-    largest = {name: float(cosines[:, _COLUMN[scorer]].max()) for name, scorer in _COSINES.items()}
-    whole = cosines[:, _COLUMN["whole.tfidf"]]
+    tasks, count = logits.shape
+    best = np.argmax(logits, axis=1)
+    of_best = scores.raw[np.arange(tasks), best]
+    softmax = np.exp(logits - logits.max(axis=1, keepdims=True))
+    softmax /= softmax.sum(axis=1, keepdims=True)
     # With one agent, or two, a lead is easily won, so it counts no more than the largest seen among many.
-    probability = float(np.clip(softmax[best], 0.001, _MOST_PROBABILITY))
-    lead = float(ordered[0] - ordered[1]) / max(positive.sum(), 1e-9) if len(ordered) > 1 else _MOST_LEAD
-    entropy = -float((softmax * np.log(np.maximum(softmax, 1e-12))).sum())
+    first, second = _two_largest(softmax)
+    first = np.clip(first, 0.001, _MOST_PROBABILITY)
+    lead = np.subtract(*_two_largest(logits)) / max(np.maximum(weights, 0.0).sum(), 1e-9)
+    largest = {name: scores.cosines(_COLUMN[scorer]).max(axis=1) for name, scorer in _COSINES.items()}
+    whole = scores.cosines(_COLUMN[_COSINES["whole"]])
+    entropy = -(softmax * np.log(np.maximum(softmax, 1e-12))).sum(axis=1)
+    same = np.ones(tasks)
     return {
-        "probability": math.log(probability / (1 - probability)),
-        "second": float(np.sort(softmax)[-2]) if len(softmax) > 1 else 0.0,
-        "matched": float(scores.raw[best, _COLUMN["whole.bm25"]]) / max(word_count, 1),
-        "lead": min(lead, _MOST_LEAD),
-        "agreement": float((positive * leads).sum() / max(positive.sum(), 1e-9)),
-        "first_places": float(leads.sum() / max(int(is_met.sum()), 1)),
-        "mean_rank": float(np.log1p(places[is_met]).mean()) if is_met.any() else math.log(len(logits)),
-        "spread": entropy / math.log(len(logits)) if len(logits) > 1 else 0.0,
-        "agents": math.log(max(len(logits), _FEWEST_AGENTS)),
-        "peak": math.log((float(whole.max()) + 0.01) / (float(whole.mean()) + 0.01)),
-        "gate": gate,
-        "words": math.log(1 + word_count),
+        "probability": np.log(first / (1 - first)),
+        "second": second,
+        "matched": of_best[:, _COLUMN["whole.bm25"]] / np.maximum(word_counts, 1),
+        "lead": np.minimum(lead, _MOST_LEAD) if count > 1 else _MOST_LEAD * same,
+        **_places(scores, of_best, weights),
+        "spread": entropy / math.log(count) if count > 1 else 0.0 * same,
+        "agents": math.log(max(count, _FEWEST_AGENTS)) * same,
+        "peak": np.log((largest["whole"] + 0.01) / (whole.mean(axis=1) + 0.01)),
+        "gate": gate * same,
+        "words": np.log1p(word_counts),
         **largest,
-        **{f"log_{name}": math.log(value + _NO_LIKENESS) for name, value in largest.items()},
+        **{f"log_{name}": np.log(value + _NO_LIKENESS) for name, value in largest.items()},
         "gated_phrases": gate * largest["phrases"],
     }
 
 
-def confidence_of(features: Mapping[str, float], weights: Weights, out_of_scope_share: float) -> float:
-    """The probability that the first pick is right, when that share of tasks fits no agent."""
+def confidence_of(
+    features: Mapping[str, NDArray[np.float64]], weights: Weights, out_of_scope_share: float
+) -> NDArray[np.float64]:
+    """The probability that the first pick is right, when that share of tasks fits no agent; shape (tasks,)."""
     right = _probability(weights.right.log_odds(features))
     shift = _log_odds(1 - out_of_scope_share) - _log_odds(1 - weights.fits_share)
-    return right * _probability(weights.fits.log_odds(features) + shift)
+    found = right * _probability(weights.fits.log_odds(features) + shift)
+    return np.broadcast_to(found, features["gate"].shape)  # models without coefficients give one number
 
 
-def _probability(log_odds: float) -> float:
-    return 1 / (1 + math.exp(-max(-30.0, min(30.0, log_odds))))
+def _places(
+    scores: TaskScores, of_best: NDArray[np.float64], weights: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """How the best stands by each feature, among those in which anything meets the task."""
+    positive, count = np.maximum(weights, 0.0), scores.raw.shape[1]
+    is_met = scores.best > 0
+    places = (scores.raw > of_best[:, None, :] + 1e-12).sum(axis=1)
+    leads = (places == 0) & is_met
+    met = is_met.sum(axis=1)
+    mean_rank = (np.log1p(places) * is_met).sum(axis=1) / np.maximum(met, 1)
+    return {
+        "agreement": leads @ positive / max(positive.sum(), 1e-9),
+        "first_places": leads.sum(axis=1) / np.maximum(met, 1),
+        "mean_rank": np.where(met > 0, mean_rank, math.log(count)),
+    }
+
+
+def _two_largest(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The largest of each row and the next, 0 where there is none; shape (rows, columns) to (rows,) each."""
+    if values.shape[1] < 2:
+        return values[:, 0], np.zeros(len(values))
+    ordered = np.partition(values, -2, axis=1)
+    return ordered[:, -1], ordered[:, -2]
+
+
+def _probability(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -30.0, 30.0))))
 
 
 def _log_odds(probability: float) -> float:

@@ -114,7 +114,11 @@ def unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def load_encoder(path: Path) -> Encoder:
-    """Reads the file of a StemEncoder. Raises ConfigError for anything else."""
+    """Reads the file of a StemEncoder, or the folder of a model2vec model. Raises ConfigError for anything else."""
+    if path.is_dir():
+        from dispatcher.routing.static_model import StaticModelEncoder
+
+        return StaticModelEncoder(path)
     try:
         content = path.read_bytes()
         return _parse(content, path)

@@ -36,7 +36,7 @@ _CELLS_AT_A_TIME = 2_000_000  # of the tables of many tasks: 16 MB
 
 # Where examples are most of what is known of the agents, it pays to learn from them; and it costs the cube of their
 # number, so there is a limit.
-_EXAMPLE_SHARE_TO_LEARN = 0.5
+_EXAMPLE_SHARE_TO_LEARN = 0.35
 _MOST_DOCUMENTS_TO_LEARN = 6_000
 _VIEW_FIELDS: Mapping[str, frozenset[str]] = {
     view: frozenset(field for _, scorer in scorers_of(view) for field in scorer.fields) for view in VIEWS
@@ -45,10 +45,10 @@ _VIEW_FIELDS: Mapping[str, frozenset[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class TaskScores:
-    """What the scorers say of a task.
+    """What the scorers say of some tasks.
 
-    `raw` has a row an agent and a column a feature; `lengths` make cosines of the raw sums. `best` is the largest of
-    each column, by which the columns are divided before they are put together.
+    `raw` has the shape (tasks, agents, features); `lengths`, (tasks, features), make cosines of the raw sums. `best`,
+    of the same shape, is the largest of each column, by which the columns are divided before they are put together.
     """
 
     raw: NDArray[np.float64]
@@ -60,14 +60,27 @@ class TaskScores:
         return cls(raw, lengths, best_of(raw))
 
     @property
-    def relative(self) -> NDArray[np.float64]:
-        """Each column divided by its best; a column without any match stays 0."""
-        return self.raw / np.where(self.best > 0, self.best, 1.0)
+    def divisors(self) -> NDArray[np.float64]:
+        """What the columns are divided by: their best, or 1 where nothing meets the task; shape (tasks, features)."""
+        return np.where(self.best > 0, self.best, 1.0)
 
-    @property
-    def cosines(self) -> NDArray[np.float64]:
-        """Each column divided by the length of the task's vector: cosines, for the TF-IDF scorers."""
-        return self.raw / np.where(self.lengths > 0, self.lengths, 1.0)
+    def weighted(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The columns, each divided by its best, put together by weights; shape (tasks, agents)."""
+        return (self.raw @ (weights / self.divisors)[:, :, None])[:, :, 0]
+
+    def cosines(self, column: int) -> NDArray[np.float64]:
+        """A column divided by the length of the task's vector: cosines, for a TF-IDF scorer; shape (tasks, agents)."""
+        lengths = self.lengths[:, column]
+        return np.asarray(self.raw[:, :, column] / np.where(lengths > 0, lengths, 1.0)[:, None])
+
+    def one(self, task: int) -> TaskScores:
+        """The scores of one of the tasks."""
+        place = slice(task, task + 1)
+        return TaskScores(self.raw[place], self.lengths[place], self.best[place])
+
+    def among(self, rows: Sequence[int]) -> TaskScores:
+        """The scores of some agents alone."""
+        return TaskScores.of(self.raw[:, rows], self.lengths)
 
 
 def best_of(raw: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -90,17 +103,16 @@ class Index:
     agent_count: int
 
     def score(self, words: Sequence[Word]) -> TaskScores:
-        """Every agent by every feature."""
-        raw = np.zeros((self.agent_count, len(FEATURES)))
-        lengths = np.ones(len(FEATURES))
+        """What every feature says of every agent for one task."""
+        raw = np.zeros((1, self.agent_count, len(FEATURES)))
+        lengths = np.ones((1, len(FEATURES)))
         for view, postings in self.postings.items():
             columns = _columns(view)
-            raw[:, columns], lengths[columns] = postings.score(VIEWS[view](words))
-        raw[:, _DENSE] = self.dense.score([words])[0]
-        return self._completed(raw, lengths, words)
+            raw[0][:, columns], lengths[0, columns] = postings.score(VIEWS[view](words))
+        return self._completed(raw, lengths, [words])
 
     def score_many(self, tasks: Sequence[Sequence[Word]]) -> Iterator[TaskScores]:
-        """The same for many tasks, which share the work."""
+        """The same for many tasks, which share the work; so many at a time as have room in the memory."""
         chunk = max(1, _CELLS_AT_A_TIME // (max(1, self.agent_count) * len(FEATURES)))
         views = [
             (_columns(view), postings.score_many([VIEWS[view](words) for words in tasks], chunk))
@@ -112,15 +124,18 @@ class Index:
             lengths = np.ones((len(together), len(FEATURES)))
             for columns, scored in views:
                 raw[:, :, columns], lengths[:, columns] = next(scored)
-            raw[:, :, _DENSE] = self.dense.score(together)
-            yield from map(self._completed, raw, lengths, together)
+            yield self._completed(raw, lengths, together)
 
-    def _completed(self, raw: NDArray[np.float64], lengths: NDArray[np.float64], words: Sequence[Word]) -> TaskScores:
-        """The scores with those that are not worked out for all tasks together."""
-        for keyword in self.keywords_in(words):
-            raw[list(self.keywords[keyword]), _KEYWORDS] += len(keyword)
-        if self.regression is not None:
-            raw[:, _REGRESSION] = self.regression.scores(_regression_terms(words))
+    def _completed(
+        self, raw: NDArray[np.float64], lengths: NDArray[np.float64], tasks: Sequence[Sequence[Word]]
+    ) -> TaskScores:
+        """The scores with those that do not come from postings."""
+        raw[:, :, _DENSE] = self.dense.score(tasks)
+        for number, words in enumerate(tasks):
+            for keyword in self.keywords_in(words):
+                raw[number, list(self.keywords[keyword]), _KEYWORDS] += len(keyword)
+            if self.regression is not None:
+                raw[number, :, _REGRESSION] = self.regression.scores(words)
         return TaskScores.of(raw, lengths)
 
     def keywords_in(self, words: Sequence[Word]) -> list[tuple[str, ...]]:
@@ -208,7 +223,7 @@ def _learn(agents: Sequence[Agent]) -> ExampleRegression | None:
     documents, rows, weights = [], [], []
     for row, agent in enumerate(agents):
         for text, weight in ((f"{agent.name} {agent.description}", 1.0), *_example_tasks(agent)):
-            documents.append(_regression_terms(analyze(text)))
+            documents.append(analyze(text))
             rows.append(row)
             weights.append(weight)
     is_too_much = len(documents) > _MOST_DOCUMENTS_TO_LEARN
@@ -219,7 +234,3 @@ def _example_tasks(agent: Agent) -> list[tuple[str, float]]:
     """The example tasks of an agent with what each counts."""
     written = [(example.user, 1.0) for example in agent.examples]
     return [*written, *((passage.text, passage.weight) for passage in agent.enriched)]
-
-
-def _regression_terms(words: Sequence[Word]) -> list[str]:
-    return [*VIEWS["phrases"](words), *(f"#{piece}" for piece in VIEWS["characters"](words))]

@@ -139,21 +139,25 @@ class Router:
         """What `route` decides for each task without regard to mentions, sooner; with the best `most` candidates."""
         allowed = self._allowed(None, None)
         analyzed = [analyze(task)[:_MOST_WORDS] for task in tasks]
-        for task, words, scores in zip(tasks, analyzed, self.index.score_many(analyzed), strict=True):
-            yield self._scored(task, words, allowed, scores, most)
+        begun = 0
+        for scores in self.index.score_many(analyzed):
+            several = slice(begun, begun + len(scores.raw))
+            holding = [self._holding(*task) for task in zip(tasks[several], analyzed[several], strict=True)]
+            rankings = self._rank(scores, analyzed[several], holding, allowed, most)
+            for task, ranking in zip(tasks[several], rankings, strict=True):
+                yield self._decided(task, ranking, allowed)
+            begun = several.stop
 
-    def _scored(
-        self,
-        task: str,
-        words: Sequence[Word],
-        allowed: frozenset[str],
-        scores: TaskScores | None = None,
-        most: int | None = None,
-    ) -> Decision:
-        holding = [rule for rule in self._rules if rule.holds(task, words)]
+    def _scored(self, task: str, words: Sequence[Word], allowed: frozenset[str]) -> Decision:
+        return self._decided(task, self._rank_one(words, self._holding(task, words), allowed), allowed)
+
+    def _holding(self, task: str, words: Sequence[Word]) -> list[CompiledRule]:
+        return [rule for rule in self._rules if rule.holds(task, words)]
+
+    def _decided(self, task: str, ranking: _Ranking, allowed: frozenset[str]) -> Decision:
+        holding = ranking.rules
         vetoed = frozenset[str]().union(*(rule.veto for rule in holding))
         forcing = next((rule for rule in holding if rule.force in allowed - vetoed), None)
-        ranking = self._rank(words, holding, allowed, scores, most)
         candidates = ranking.candidates
         best = candidates[0].score if candidates else 0.0
         is_sure = best > 0 and ranking.confidence >= self.threshold
@@ -211,37 +215,63 @@ class Router:
             candidates=(Candidate(agent=agent, score=1.0),) if is_allowed else (),
         )
 
+    def _rank_one(self, words: Sequence[Word], rules: Sequence[CompiledRule], allowed: frozenset[str]) -> _Ranking:
+        (ranking,) = self._rank(self.index.score(words), [words], [rules], allowed)
+        return ranking
+
     def _rank(
         self,
-        words: Sequence[Word],
-        rules: Sequence[CompiledRule],
+        scores: TaskScores,
+        tasks: Sequence[Sequence[Word]],
+        rules: Sequence[Sequence[CompiledRule]],
         allowed: frozenset[str],
-        everyone: TaskScores | None = None,
         most: int | None = None,
-    ) -> _Ranking:
-        """The agents that may be chosen, best first: the best `most`. `everyone` are the scores, if they are known."""
-        eligible = allowed.difference(*(rule.veto for rule in rules))
-        is_everyone = self._rows.keys() <= eligible
-        rows = [row for name, row in self._rows.items() if is_everyone or name in eligible]
+    ) -> Iterator[_Ranking]:
+        """For each task the agents that may be chosen, best first: the best `most`. `rules` are those that hold."""
+        if any(rule.veto for holding in rules for rule in holding) and len(tasks) > 1:
+            for number, each in enumerate(zip(tasks, rules, strict=True)):
+                yield from self._rank(scores.one(number), [each[0]], [each[1]], allowed, most)
+            return
+        eligible = allowed.difference(*(rule.veto for holding in rules for rule in holding))
+        rows = [row for name, row in self._rows.items() if name in eligible]
         if not rows:
-            return _Ranking((), 0.0, np.zeros(0), np.zeros((0, 0)), words, rules)
+            yield from (
+                _Ranking((), 0.0, np.zeros(0), np.zeros((0, 0)), *each) for each in zip(tasks, rules, strict=True)
+            )
+            return
+        among = scores if len(rows) == len(self._rows) else scores.among(rows)
         weights = self.weights.for_share(self.index.example_share)
-        everyone = everyone or self.index.score(words)
-        scores = everyone if is_everyone else TaskScores.of(everyone.raw[rows], everyone.lengths)
         total = max(float(np.maximum(weights, 0.0).sum()), 1e-9)
-        logits = scores.relative @ weights
-        for rule in rules:
-            logits += total * rule.by * np.array([self.routable[row].name in rule.boost for row in rows])
+        logits = among.weighted(weights)
+        for number, holding in enumerate(rules):
+            for rule in holding:
+                logits[number] += total * rule.by * np.array([self.routable[row].name in rule.boost for row in rows])
+        confidence = self._confidence(among, logits, weights, tasks)
+        shares = weights / total / np.where(among.best > 0, among.best, np.inf)
         found = np.round(logits / total, 6) + 0.0  # no -0.0
         # The agents are sorted by name, and a stable sort keeps the order of equals.
-        order = np.argsort(-found, kind="stable")[:most].tolist()
-        candidates = tuple(Candidate(agent=self.routable[rows[place]], score=float(found[place])) for place in order)
+        order = np.argsort(-found, axis=1, kind="stable")[:, :most]
+        best = np.take_along_axis(found, order, axis=1).tolist()
+        for number, places in enumerate(order.tolist()):
+            candidates = tuple(
+                Candidate(agent=self.routable[rows[place]], score=score)
+                for place, score in zip(places, best[number], strict=True)
+            )
+            sure = round(float(confidence[number]), 6) if candidates[0].score > 0 else 0.0
+            yield _Ranking(candidates, sure, shares[number], scores.raw[number], tasks[number], rules[number])
+
+    def _confidence(
+        self,
+        scores: TaskScores,
+        logits: NDArray[np.float64],
+        weights: NDArray[np.float64],
+        tasks: Sequence[Sequence[Word]],
+    ) -> NDArray[np.float64]:
+        """How sure the first of each ranking is; shape (tasks,)."""
+        word_counts = np.array([len(content_stems(words)) for words in tasks])
         gate = example_gate(self.index.example_share)
-        features = confidence_features(scores, logits, weights, gate, len(content_stems(words)))
-        confidence = confidence_of(features, self.weights, self.settings.out_of_scope_share)
-        shares = weights / total / np.where(scores.best > 0, scores.best, np.inf)
-        is_met = candidates[0].score > 0
-        return _Ranking(candidates, round(confidence, 6) if is_met else 0.0, shares, everyone.raw, words, rules)
+        features = confidence_features(scores, logits, weights, gate, word_counts)
+        return confidence_of(features, self.weights, self.settings.out_of_scope_share)
 
     def _explain(self, ranking: _Ranking, agent: Agent) -> Explanation | None:
         """What each field and each passage gave to a candidate."""
@@ -273,7 +303,7 @@ class Router:
                 rules = [rule for rule in self._rules if rule.holds(text, words)]
                 if any(rule.force in allowed for rule in rules):
                     continue
-                changed = self._rank(words, rules, allowed).candidates
+                changed = self._rank_one(words, rules, allowed).candidates
                 if changed and changed[0].name == second.name and changed[0].score > 0:
                     listed = '" and "'.join(left_out)
                     return f'without "{listed}" in the task, {second.name} would come first'

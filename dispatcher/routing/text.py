@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import Stemmer
 
-__all__ = ["VIEWS", "Word", "analyze", "content_stems", "readings"]
+__all__ = ["VIEWS", "Word", "all_pieces", "analyze", "content_stems", "readings"]
 
 # Names whose signs are part of the word, then runs of letters and digits of any script.
 _WORD = re.compile(r"c\+\+|[cf]#|\.net\b|[^\W_]+(?:['’][^\W_]+)?", re.IGNORECASE)
@@ -78,6 +78,11 @@ def readings(words: Sequence[Word]) -> tuple[list[str], ...]:
         if word.carries_meaning and (word.is_part or not has_parts)
     ]
     return content_stems(words), in_parts
+
+
+def all_pieces(words: Sequence[Word]) -> list[str]:
+    """The pieces of all whole words, also of those that only say how something is asked."""
+    return [piece for word in words if not word.is_part for piece in _pieces(word.written)]
 
 
 def _word_terms(words: Sequence[Word]) -> list[str]:

@@ -42,7 +42,8 @@ class Calibration:
     intercept: float
     coefficients: Mapping[str, float]
 
-    def log_odds(self, features: Mapping[str, float]) -> float:
+    def log_odds(self, features: Mapping[str, Any]) -> Any:
+        """A number, or an array where the features are arrays."""
         return self.intercept + sum(weight * features[name] for name, weight in self.coefficients.items())
 
     def probability(self, features: Mapping[str, float]) -> float:

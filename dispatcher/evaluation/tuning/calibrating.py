@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,11 +47,17 @@ class Observations:
 
 def observe(problem: Problem, weights: NDArray[np.float64]) -> Observations:
     """The rankings of a problem by weights of the shape (kinds, features), and those with some of its agents gone, so
-    that there are tasks that fit nobody."""
+    that there are tasks that fit nobody; and those of a few of its agents, where almost any task has a clear first."""
     absent = problem.without_some_agents()
     parts = [_observe_one(problem, weights)]
     if absent is not None:
         parts.append(_observe_one(absent, weights))
+    small = [_observe_one(few, weights) for few in problem.small_registries()]
+    if small:
+        # Together they count as much as the problem by itself.
+        of_few = Observations.joined(small)
+        importance = of_few.importance * (parts[0].importance.sum() / of_few.importance.sum())
+        parts.append(replace(of_few, importance=importance))
     return Observations.joined(parts)
 
 
@@ -77,9 +83,7 @@ def _rarest(outcome: NDArray[np.bool_]) -> int:
 
 def thresholds_for(observed: Observations, weights: Weights) -> dict[str, float]:
     """The smallest confidence from which on decisions are right that often, with the usual share out of scope."""
-    confidence = np.array(
-        [confidence_of(dict(zip(_SEEN, row, strict=True)), weights, OUT_OF_SCOPE_SHARE) for row in observed.features]
-    )
+    confidence = confidence_of(dict(zip(_SEEN, observed.features.T, strict=True)), weights, OUT_OF_SCOPE_SHARE)
     inside, outside = observed.importance * observed.fits, observed.importance * ~observed.fits
     share = OUT_OF_SCOPE_SHARE / (1 - OUT_OF_SCOPE_SHARE)
     importance = inside + outside * (share * inside.sum() / max(outside.sum(), 1e-9))
@@ -98,12 +102,11 @@ def _observe_one(problem: Problem, weights: NDArray[np.float64]) -> Observations
     count = len(problem.expected)
     features = np.zeros((count, len(_SEEN)))
     is_right = np.zeros(count, bool)
-    for task in range(count):
-        scores = problem.scores(task)
-        logits = scores.relative @ of_registry
-        found = confidence_features(scores, logits, of_registry, problem.gate, int(problem.word_counts[task]))
-        features[task] = [found[name] for name in _SEEN]
-        is_right[task] = int(np.argmax(np.round(logits, 6))) == problem.expected[task]
+    for several, scores in problem.chunks():
+        logits = scores.weighted(of_registry)
+        found = confidence_features(scores, logits, of_registry, problem.gate, problem.word_counts[several])
+        features[several] = np.column_stack([found[name] for name in _SEEN])
+        is_right[several] = np.argmax(np.round(logits, 6), axis=1) == problem.expected[several]
     return Observations(features, is_right, problem.expected >= 0, np.full(count, 1 / np.sqrt(max(count, 1))))
 
 

@@ -85,10 +85,12 @@ class Escalating:
         self.unseen: list[JudgedTasks] = []
         self._tried: list[tuple[float, JudgedTasks, float]] = []
 
-    def learned_without(self, left_out: Sequence[Problem], weights: Weights, kept: Sequence[Problem]) -> Weights:
-        """The weights of a fold with what the sets that it kept teach of the judge."""
+    def learned_without(
+        self, left_out: Sequence[Problem], weights: Weights, kept: Sequence[tuple[Problem, Weights]]
+    ) -> Weights:
+        """The weights of a fold with what the sets that it kept teach of the judge, each seen by weights of its own."""
         unseen = [judged_tasks(problem, weights) for problem in left_out if problem.picks is not None]
-        seen = [judged_tasks(problem, weights) for problem in kept if problem.picks is not None]
+        seen = [judged_tasks(problem, own) for problem, own in kept if problem.picks is not None]
         self.unseen += unseen
         if not seen:
             return weights
@@ -158,13 +160,14 @@ def judged_tasks(problem: Problem, weights: Weights) -> JudgedTasks:
     of_registry = kind_shares(gate) @ weights.table
     total = max(float(np.maximum(of_registry, 0.0).sum()), 1e-9)
     confidence, features = np.zeros(count), np.zeros((count, len(JUDGED_FEATURES)))
+    scored = np.zeros(problem.raw.shape[:2])
+    for several, scores in problem.chunks():
+        logits = scores.weighted(of_registry)
+        seen = confidence_features(scores, logits, of_registry, gate, problem.word_counts[several])
+        confidence[several] = confidence_of(seen, weights, OUT_OF_SCOPE_SHARE)
+        scored[several] = np.round(logits / total, 6)
     is_right, is_right_judged, is_answered = (np.zeros(count, bool) for _ in range(3))
-    for task in range(count):
-        scores = problem.scores(task)
-        logits = scores.relative @ of_registry
-        seen = confidence_features(scores, logits, of_registry, gate, int(problem.word_counts[task]))
-        confidence[task] = confidence_of(seen, weights, OUT_OF_SCOPE_SHARE)
-        found = np.round(logits / total, 6)
+    for task, found in enumerate(scored):
         order = np.argsort(-found, kind="stable")
         is_right[task] = is_right_judged[task] = order[0] == problem.expected[task]
         shortlist = order[:_TOP_K].tolist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,11 @@ __all__ = ["Problem", "TuningSet", "load_problem", "parse_set"]
 
 _GENERIC_NAMES = frozenset({"agents", "zero", "held", "agents.json", "tasks"})
 _ABSENT_SHARE = 0.2
+_FEW_AGENTS = (2, 4, 8, 16)
+_SMALL_REGISTRIES = 4  # of each of these sizes
+_STRANGE_TASKS = 20
 _SEED = 20
+_CELLS_AT_A_TIME = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +73,12 @@ class Problem:
         best = best_of(self.raw)[:, None, :].astype(np.float32)
         return np.asarray(self.raw / np.where(best > 0, best, np.float32(1)))
 
-    def scores(self, task: int) -> TaskScores:
-        """What the index said of one task."""
-        return TaskScores.of(self.raw[task].astype(float), self.lengths[task].astype(float))
+    def chunks(self) -> Iterator[tuple[slice, TaskScores]]:
+        """What the index said of the tasks, so many at a time as have room in the memory."""
+        size = max(1, _CELLS_AT_A_TIME // max(1, self.raw[:1].size))
+        for begun in range(0, len(self.raw), size):
+            several = slice(begun, min(begun + size, len(self.raw)))
+            yield several, TaskScores.of(self.raw[several].astype(float), self.lengths[several].astype(float))
 
     def in_scope(self) -> Problem:
         """Only the tasks that have an agent."""
@@ -84,13 +91,33 @@ class Problem:
             return None
         count = max(1, round(len(labelled) * _ABSENT_SHARE))
         gone = np.random.default_rng(_SEED).choice(labelled, size=count, replace=False)
-        left = np.setdiff1d(np.arange(self.raw.shape[1]), gone)
-        rows = np.full(self.raw.shape[1], -1)
-        rows[left] = np.arange(len(left))
-        expected = np.where(self.expected >= 0, rows[self.expected], -1)
-        names = tuple(self.agents[row] for row in left)
+        return self._among(np.setdiff1d(np.arange(self.raw.shape[1]), gone))
+
+    def small_registries(self) -> Iterator[Problem]:
+        """What the index says of a few agents alone, to whom most tasks are strange, several times each size."""
+        chance = np.random.default_rng(_SEED)
+        labelled = np.unique(self.expected[self.expected >= 0])
+        for size in (size for size in _FEW_AGENTS if 2 * size <= len(labelled)):
+            for _ in range(_SMALL_REGISTRIES):
+                chosen = np.sort(chance.choice(labelled, size, replace=False))
+                own = np.isin(self.expected, chosen)
+                strange = np.flatnonzero(~own)
+                own[chance.choice(strange, min(len(strange), max(_STRANGE_TASKS, int(own.sum()))), replace=False)] = (
+                    True
+                )
+                yield self._kept(own)._among(chosen)
+
+    def _among(self, rows: NDArray[np.int64]) -> Problem:
+        """The problem of some agents alone; tasks of the others fit nobody."""
+        places = np.full(self.raw.shape[1], -1)
+        places[rows] = np.arange(len(rows))
         return dataclasses.replace(
-            self, agents=names, raw=self.raw[:, left], expected=expected, picks=None, sureness=None
+            self,
+            agents=tuple(self.agents[row] for row in rows),
+            raw=self.raw[:, rows],
+            expected=np.where(self.expected >= 0, places[self.expected], -1),
+            picks=None,
+            sureness=None,
         )
 
     @property
@@ -169,13 +196,15 @@ def load_problem(
     index = build_index(agents, encoder)
     raw = np.zeros((len(tasks), len(agents), len(FEATURES)), np.float32)
     lengths = np.zeros((len(tasks), len(FEATURES)), np.float32)
-    word_counts = np.zeros(len(tasks), np.int64)
     analyzed = [analyze(task.task) for task in tasks]
-    for number, (words, scores) in enumerate(zip(analyzed, index.score_many(analyzed), strict=True)):
-        raw[number], lengths[number] = scores.raw, scores.lengths
-        word_counts[number] = len(content_stems(words))
+    done = 0
+    for scores in index.score_many(analyzed):
+        several = slice(done, done + len(scores.raw))
+        raw[several], lengths[several] = scores.raw, scores.lengths
+        done = several.stop
         if progress is not None:
-            progress(number + 1)
+            progress(done)
+    word_counts = np.array([len(content_stems(words)) for words in analyzed], np.int64)
     picks, sureness = (None, None) if tuning_set.picks is None else _recorded(tuning_set.picks, tasks, rows)
     return Problem(
         name=tuning_set.name,

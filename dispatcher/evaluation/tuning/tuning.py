@@ -93,9 +93,41 @@ def tune(
     kept_start = None if from_scratch else before
     start_name = "nothing" if from_scratch else f"weights {before.fingerprint}"
     said = progress or (lambda text: None)
-    folds: list[Fold] = []
-    unseen: list[Observations] = []
     escalating = Escalating(aim or Aim())
+    parts = list(_fitted_parts(problems, start, said))
+    folds = []
+    for part in parts:
+        others = [(problem, other.fitted) for other in parts if other is not part for problem in other.left_out]
+        observed = Observations.joined([observe(*other) for other in others])
+        provenance = _provenance(part.kept, start_name) | {"left_out": part.name}
+        weights = _weights(part.fitted, observed, provenance, kept_start, part.left_out[0].encoder)
+        judged = [(problem, replace(weights, **_by_kind(fitted))) for problem, fitted in others]
+        weights = escalating.learned_without(part.left_out, weights, judged)
+        folds.append(_fold(part.name, weights, part.fitted, part.left_out, replaced or before))
+    unseen = [observe(problem, part.fitted) for part in parts for problem in part.left_out]
+    said("on everything")
+    fitted = fit_weights(problems, start)
+    provenance = _provenance(problems, start_name) | {"held_out": [_held_out(fold) for fold in folds]}
+    weights = _weights(fitted, Observations.joined(unseen), provenance, kept_start, encoder or shipped_encoder())
+    return Tuned(weights=escalating.learned(weights), folds=tuple(folds), escalation=escalating.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What was left out, what was kept, and the weights fitted to that; shape (kinds, features).
+
+    What is left out is what a calibration may learn from: rankings by weights that were fitted to them look too sure.
+    """
+
+    name: str
+    kept: Sequence[Problem]
+    left_out: Sequence[Problem]
+    fitted: NDArray[np.float64]
+
+
+def _fitted_parts(
+    problems: Sequence[Problem], start: NDArray[np.float64], said: Callable[[str], None]
+) -> Iterator[_Part]:
     for name, kept, left_out in _splits(problems):
         if not any(problem.labels for problem in kept):
             raise UsageError(
@@ -103,18 +135,7 @@ def tune(
                 hint="tuning takes tasks of two agents, or of two sets, at least",
             )
         said(f"without {name}")
-        fitted = fit_weights(kept, start)
-        observed = Observations.joined([observe(problem, fitted) for problem in kept])
-        provenance = _provenance(kept, start_name) | {"left_out": name}
-        weights = _weights(fitted, observed, provenance, kept_start, left_out[0].encoder)
-        weights = escalating.learned_without(left_out, weights, kept)
-        folds.append(_fold(name, weights, fitted, left_out, replaced or before))
-        unseen.extend(observe(problem, fitted) for problem in left_out)
-    said("on everything")
-    fitted = fit_weights(problems, start)
-    provenance = _provenance(problems, start_name) | {"held_out": [_held_out(fold) for fold in folds]}
-    weights = _weights(fitted, Observations.joined(unseen), provenance, kept_start, encoder or shipped_encoder())
-    return Tuned(weights=escalating.learned(weights), folds=tuple(folds), escalation=escalating.rows)
+        yield _Part(name, kept, left_out, fit_weights(kept, start))
 
 
 def seen_by(weights: Weights, problems: Sequence[Problem]) -> tuple[Problem, ...]:
@@ -151,7 +172,7 @@ def _weights(
     """A weights file; what there is too little to learn confidence from keeps that of the start."""
     right, fits, share = calibrate(observed, start)
     weights = Weights(
-        **{kind: _named(of_kind) for kind, of_kind in zip(KINDS, fitted, strict=True)},
+        **_by_kind(fitted),
         right=right,
         fits=fits,
         fits_share=share,
@@ -205,9 +226,12 @@ def _top(problem: Problem, weights: NDArray[np.float64], count: int) -> float:
     return float((order == in_scope.expected[:, None]).any(axis=1).mean())
 
 
-def _named(weights: NDArray[np.float64]) -> dict[str, float]:
-    """Weights by the features' names, rounded as they are written."""
-    return {name: round(float(weight), 4) for name, weight in zip(FEATURES, weights, strict=True)}
+def _by_kind(weights: NDArray[np.float64]) -> dict[str, Any]:
+    """Weights by kind of registry and the features' names, rounded as they are written."""
+    return {
+        kind: {name: round(float(weight), 4) for name, weight in zip(FEATURES, of_kind, strict=True)}
+        for kind, of_kind in zip(KINDS, weights, strict=True)
+    }
 
 
 def _held_out(fold: Fold) -> dict[str, Any]:
