@@ -137,10 +137,9 @@ def test_a_pickle_is_refused_and_never_run(path: Path, kind: str) -> None:
     assert not Path("harm").exists()
 
 
-@pytest.mark.parametrize("name", ["missing.npz", "."])
-def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path, name: str) -> None:
+def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the encoder can't be read") as caught:
-        load_encoder(tmp_path / name)
+        load_encoder(tmp_path / "missing.npz")
     assert "beside its weights file" in str(caught.value.hint)
 
 
@@ -231,7 +230,7 @@ def test_passages_of_less_weight_reach_the_index_with_it() -> None:
         return craft("smith", examples=(Example(user="hem"),), enriched=passages)
 
     column = FEATURES.index("meaning.examples")
-    found = [build_index([agent(weight)], encoder_of()).score(analyze("bolt")).raw[0, column] for weight in (1.0, 0.5)]
+    found = [build_index([agent(weight)], encoder_of()).score(analyze("bolt")).raw[0, 0, column] for weight in (1.0, 0.5)]
     assert found == pytest.approx([1 / 3**0.5, 0.5 / 2.25**0.5], rel=0.01)
 
 
@@ -263,5 +262,5 @@ def test_encoders_of_another_kind_can_take_its_place() -> None:
             return np.array([np.arange(26) == ord((text[0].written if text else "~")[0]) - 97 for text in texts], float)
 
     other: Encoder = Letters()
-    scores = build_index([craft("a", "b"), craft("c", "d")], other).score(analyze("arnica")).raw
+    scores = build_index([craft("a", "b"), craft("c", "d")], other).score(analyze("arnica")).raw[0]
     assert scores[:, FEATURES.index("meaning.prose")].tolist() == [1.0, 0.0]

@@ -63,7 +63,6 @@ FITS_FEATURES = (
 
 _MOST_PROBABILITY = 0.98
 _MOST_LEAD = 0.4
-_FEWEST_AGENTS = 8
 _NO_LIKENESS = 0.02
 _COLUMN = {name: column for column, name in enumerate(FEATURES)}
 
@@ -111,7 +110,7 @@ def confidence_features(
         "lead": np.minimum(lead, _MOST_LEAD) if count > 1 else _MOST_LEAD * same,
         **_places(scores, of_best, weights),
         "spread": entropy / math.log(count) if count > 1 else 0.0 * same,
-        "agents": math.log(max(count, _FEWEST_AGENTS)) * same,
+        "agents": math.log(count) * same,
         "peak": np.log((largest["whole"] + 0.01) / (whole.mean(axis=1) + 0.01)),
         "gate": gate * same,
         "words": np.log1p(word_counts),

@@ -17,6 +17,7 @@ __all__ = ["FEWEST_OUTCOMES", "Observations", "calibrate", "logistic", "observe"
 OUT_OF_SCOPE_SHARE = 0.1
 _PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _STRENGTH = 0.1
+_SHARE_OF_FEW = 0.3  # what registries of a few agents count together, beside the one that they are taken from
 FEWEST_OUTCOMES = 30
 _SEEN = tuple(dict.fromkeys((*RIGHT_FEATURES, *FITS_FEATURES)))
 _FEWEST_FOR_A_THRESHOLD = 20
@@ -54,9 +55,8 @@ def observe(problem: Problem, weights: NDArray[np.float64]) -> Observations:
         parts.append(_observe_one(absent, weights))
     small = [_observe_one(few, weights) for few in problem.small_registries()]
     if small:
-        # Together they count as much as the problem by itself.
         of_few = Observations.joined(small)
-        importance = of_few.importance * (parts[0].importance.sum() / of_few.importance.sum())
+        importance = of_few.importance * (_SHARE_OF_FEW * parts[0].importance.sum() / of_few.importance.sum())
         parts.append(replace(of_few, importance=importance))
     return Observations.joined(parts)
 
