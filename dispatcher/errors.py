@@ -137,8 +137,8 @@ class RequestError(LLMError):
     """The service refused the request for another reason."""
 
 
-class RateLimitError(LLMError):
-    """Too many requests, after the retries; `retry_after` is the wait in seconds that the service asked for."""
+class _BusyError(LLMError):
+    """The service is there and takes no more; `retry_after` is the wait in seconds that it asked for."""
 
     def __init__(
         self,
@@ -152,8 +152,12 @@ class RateLimitError(LLMError):
         self.retry_after = retry_after
 
 
-class OverloadedError(LLMError):
-    """The service has no capacity, after the retries."""
+class RateLimitError(_BusyError):
+    """Too many requests, after the retries; `retry_after` is the wait in seconds that the service asked for."""
+
+
+class OverloadedError(_BusyError):
+    """The service has no capacity, after the retries; `retry_after` as for RateLimitError."""
 
 
 class ServiceError(LLMError):

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from dispatcher import __version__
+from dispatcher.testing import says, serve
 from tests.cli_calls import GARDENER, TASK, Outcome, call, write_team
-from tests.scripted_server import says, serve
 
 Dispatch = Callable[..., Outcome]
 

@@ -24,7 +24,7 @@ LAYERS = (
     ("judge", "enrich"),
     ("runtime",),
     ("evaluation",),
-    ("cli",),
+    ("cli", "testing"),
     ("__main__",),
 )
 LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
