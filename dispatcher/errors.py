@@ -15,6 +15,7 @@
         ├── RequestError            the service refused the request for another reason
         ├── RateLimitError          too many requests, after the retries
         ├── OverloadedError         the service has no capacity, after the retries
+        ├── CircuitOpenError        the model failed so often just now that it is not asked
         ├── ServiceError            the service failed, after the retries
         ├── ResponseTimeoutError    no answer in time
         ├── NetworkError            the service could not be reached
@@ -27,11 +28,14 @@ This module imports nothing of the package.
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "AgentFileError",
     "AnswerError",
     "AttachmentError",
     "BrokenStreamError",
+    "CircuitOpenError",
     "ConfigError",
     "CredentialError",
     "DispatcherError",
@@ -107,14 +111,26 @@ class AgentFileError(DispatcherError):
 class LLMError(DispatcherError):
     """The model's service did not give a complete answer.
 
-    `request_id` is the service's own name for the request, to be quoted to its support.
+    `request_id` is the service's own name for the request, to be quoted to its support. `retry_after` is the wait in
+    seconds that it asked for. `should_retry` is what it says of another attempt, if it says anything. `attempts` are
+    those that were made (`dispatcher.llm.Attempt`), where something kept count.
     """
 
     exit_code = 5
 
-    def __init__(self, message: str, *, hint: str | None = None, request_id: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.request_id = request_id
+        self.retry_after = retry_after
+        self.should_retry: bool | None = None
+        self.attempts: tuple[Any, ...] = ()
 
 
 class OfflineError(LLMError):
@@ -137,27 +153,16 @@ class RequestError(LLMError):
     """The service refused the request for another reason."""
 
 
-class _BusyError(LLMError):
-    """The service is there and takes no more; `retry_after` is the wait in seconds that it asked for."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str | None = None,
-        request_id: str | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message, hint=hint, request_id=request_id)
-        self.retry_after = retry_after
+class RateLimitError(LLMError):
+    """Too many requests, after the retries."""
 
 
-class RateLimitError(_BusyError):
-    """Too many requests, after the retries; `retry_after` is the wait in seconds that the service asked for."""
+class OverloadedError(LLMError):
+    """The service has no capacity, after the retries."""
 
 
-class OverloadedError(_BusyError):
-    """The service has no capacity, after the retries; `retry_after` as for RateLimitError."""
+class CircuitOpenError(LLMError):
+    """A model failed so often just now that it is not asked again yet; `retry_after` says when it will be."""
 
 
 class ServiceError(LLMError):

@@ -122,6 +122,10 @@ ENVIRONMENT = {
     "DISPATCH_LLM_API_KEY_ENV": ("MY_KEY", "MY_KEY"),
     "DISPATCH_LLM_TIMEOUT": ("1.5", 1.5),
     "DISPATCH_LLM_MAX_RETRIES": ("0", 0),
+    "DISPATCH_LLM_FALLBACKS": ("opus, haiku", ("opus", "haiku")),
+    "DISPATCH_LLM_DEADLINE": ("9.5", 9.5),
+    "DISPATCH_LLM_BREAKER_FAILURES": ("0", 0),
+    "DISPATCH_LLM_BREAKER_SECONDS": ("2", 2),
     "DISPATCH_LLM_MAX_TOKENS": ("7", 7),
     "DISPATCH_LLM_OFFLINE": ("error", "error"),
     "DISPATCH_LLM_PRICES": ("{}", {}),
@@ -366,9 +370,15 @@ def test_the_examples_of_that_config_are_valid(load: Load) -> None:
     head, _, settings = text.partition("dispatcher:\n")
     lines = [line.replace("# ", "", 1) if "# " in line and is_setting(line) else line for line in settings.split("\n")]
     loaded = load(f"{head}dispatcher:\n" + "\n".join(lines), config=None)
-    assert {"agents", "rules", "routing.fallback", "llm.prices.my-model", "llm.offline", "enrich.count"} <= set(
-        loaded.origins
-    )
+    assert {
+        "agents",
+        "rules",
+        "routing.fallback",
+        "llm.prices.my-model",
+        "llm.offline",
+        "llm.fallbacks",
+        "enrich.count",
+    } <= set(loaded.origins)
 
 
 def is_setting(line: str) -> bool:

@@ -12,7 +12,7 @@ from dispatcher.evaluation.escalation import EscalationFigures
 from dispatcher.evaluation.metrics import AgentMetrics, Bin, Confusion, CoveragePoint, Metrics
 from dispatcher.evaluation.report import Report
 from dispatcher.evaluation.statistics import Comparison, Interval
-from dispatcher.llm import ModelChoice, Usage, request_body
+from dispatcher.llm import Attempt, ModelChoice, Usage, request_body
 from dispatcher.registry import PassedOver, Registry
 from dispatcher.routing import Decision, Evidence, Explanation, How, Judgement, Outcome
 from dispatcher.runtime import Plan, Reply
@@ -104,6 +104,8 @@ class RunOutput(TypedDict):
     usage: Usage | None
     cost_usd: float | None
     request_id: str | None
+    attempts: list[Attempt]
+    """The requests that were made; the last one brought the answer."""
     notices: list[str]
     errors: list[Diagnostic]
     """The agent files that were lost."""
@@ -230,6 +232,7 @@ def run_output(
         "usage": reply.usage if reply and was_sent else None,
         "cost_usd": reply.cost if reply and was_sent else None,
         "request_id": reply.request_id if reply else None,
+        "attempts": list(reply.attempts) if reply and was_sent else [],
         "notices": [*notices, *plan.notices],
         "errors": list(registry.errors),
     }

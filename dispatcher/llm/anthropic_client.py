@@ -96,7 +96,7 @@ class AnthropicClient:
 
     def complete(self, request: Request) -> Completion:
         try:
-            message = self._sync.messages.create(**request_body(request), timeout=self._timeout)
+            message = self._sync.messages.create(**request_body(request), timeout=self._timeout(request.timeout))
         except Exception as problem:
             raise self._translated(problem, request) from problem
         return self.completion_of(message)
@@ -104,7 +104,9 @@ class AnthropicClient:
     def stream(self, request: Request) -> Iterator[TextDelta | Completion]:
         assembler = _Assembler(request)
         try:
-            with self._sync.messages.create(**request_body(request), stream=True, timeout=self._timeout) as events:
+            with self._sync.messages.create(
+                **request_body(request), stream=True, timeout=self._timeout(request.timeout)
+            ) as events:
                 assembler.request_id = events.response.headers.get("request-id")
                 for event in events:
                     if (delta := assembler.feed(event)) is not None:
@@ -117,7 +119,7 @@ class AnthropicClient:
 
     async def acomplete(self, request: Request) -> Completion:
         try:
-            message = await self._async.messages.create(**request_body(request), timeout=self._timeout)
+            message = await self._async.messages.create(**request_body(request), timeout=self._timeout(request.timeout))
         except Exception as problem:
             raise self._translated(problem, request) from problem
         return self.completion_of(message)
@@ -125,7 +127,9 @@ class AnthropicClient:
     async def astream(self, request: Request) -> AsyncIterator[TextDelta | Completion]:
         assembler = _Assembler(request)
         try:
-            opened = await self._async.messages.create(**request_body(request), stream=True, timeout=self._timeout)
+            opened = await self._async.messages.create(
+                **request_body(request), stream=True, timeout=self._timeout(request.timeout)
+            )
             async with opened as events:
                 assembler.request_id = events.response.headers.get("request-id")
                 async for event in events:
@@ -143,7 +147,7 @@ class AnthropicClient:
         `question` is called with it and the timeout. Raises errors of the LLMError branch, which name `model`.
         """
         try:
-            return question(self._sync, self._timeout)
+            return question(self._sync, self._timeout())
         except Exception as problem:
             raise self._translated(problem, Request(model=model, system="", messages=(), max_tokens=1)) from problem
 
@@ -226,11 +230,11 @@ class AnthropicClient:
     def _base_url(self) -> str:
         return base_url_of(self._settings, self._environment)
 
-    @property
-    def _timeout(self) -> Any:
+    def _timeout(self, most: float | None = None) -> Any:
         import anthropic
 
-        return anthropic.Timeout(self._settings.timeout, connect=min(self._settings.timeout, _CONNECT_SECONDS))
+        seconds = self._settings.timeout if most is None else min(self._settings.timeout, most)
+        return anthropic.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
 
     @property
     def _shown_url(self) -> str:

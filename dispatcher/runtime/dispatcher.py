@@ -343,4 +343,5 @@ def _reply(loaded: Loaded, plan: Plan, completion: Completion) -> Reply:
         cost=cost_of(completion.usage, completion.model, loaded.settings.llm.prices),
         model=completion.model,
         request_id=completion.request_id,
+        attempts=completion.attempts,
     )

@@ -14,8 +14,11 @@ from dispatcher.judge import AnthropicJudge, Escalator, Judge, JudgeMemory, Poli
 from dispatcher.llm import (
     STANDARD_BASE_URL,
     AnthropicClient,
+    AttemptPolicy,
+    Circuits,
     LLMClient,
     OfflineClient,
+    ResilientClient,
     base_url_of,
     choose_model,
     has_credential,
@@ -25,7 +28,7 @@ from dispatcher.registry import Registry
 from dispatcher.routing import Router
 from dispatcher.routing.rules import compile_rules
 from dispatcher.routing.weights import load_weights
-from dispatcher.settings import LoadedSettings, Settings, load_settings
+from dispatcher.settings import LLMSettings, LoadedSettings, Settings, load_settings
 
 __all__ = ["Given", "Loaded", "anthropic_judge", "load", "read"]
 
@@ -53,7 +56,10 @@ class Loaded:
 
     @functools.cached_property
     def client(self) -> LLMClient:
-        return _client_for(self.settings, self.environment) if self.given.client is None else self.given.client
+        if self.given.client is None:
+            return _client_for(self.settings, self.environment)
+        # The caller's own client tries again as it thinks right.
+        return _resilient(self.given.client, replace(self.settings.llm, max_retries=0))
 
     @functools.cached_property
     def escalator(self) -> Escalator:
@@ -151,10 +157,22 @@ def _client_for(settings: Settings, environment: Mapping[str, str]) -> LLMClient
     """The client for a credential or for a service of the user's own; without either, one that sends nothing."""
     is_standard = base_url_of(settings.llm, environment) == STANDARD_BASE_URL
     if not is_standard or has_credential(settings.llm, environment):
-        return AnthropicClient(settings.llm, environment=environment)
+        return _resilient(AnthropicClient(replace(settings.llm, max_retries=0), environment=environment), settings.llm)
     if settings.llm.offline == "error":
         raise OfflineError(
             "there is no credential for the model's service, and llm.offline is set to error",
             hint=f"set {settings.llm.api_key_env or 'ANTHROPIC_API_KEY'} to your key",
         )
     return OfflineClient()
+
+
+def _resilient(client: LLMClient, settings: LLMSettings) -> LLMClient:
+    """A client with the attempts that settings describe; one that sends nothing needs none."""
+    if isinstance(client, OfflineClient):
+        return client
+    fallbacks = (choose_model(flag=name, agent_models=(), settings=settings).name for name in settings.fallbacks)
+    policy = AttemptPolicy(
+        fallbacks=tuple(dict.fromkeys(fallbacks)), max_retries=settings.max_retries, deadline=settings.deadline
+    )
+    circuits = Circuits(after=settings.breaker_failures, seconds=settings.breaker_seconds)
+    return ResilientClient(client, policy, circuits)

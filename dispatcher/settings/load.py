@@ -44,7 +44,7 @@ _SECTIONS: tuple[KeyPath, ...] = (
     ("llm", "aliases"),
     ("llm", "prices"),
 )
-_LISTS: tuple[KeyPath, ...] = (("agents",), ("disabled",))  # one entry may stand without brackets
+_LISTS: tuple[KeyPath, ...] = (("agents",), ("disabled",), ("llm", "fallbacks"))  # one entry may stand without brackets
 _PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("routing", "weights"))
 _NOT_FROM_A_PROJECT: tuple[KeyPath, ...] = (("llm", "base_url"), ("llm", "api_key_env"))
 

@@ -134,6 +134,14 @@ class LLMSettings:
     """Seconds to wait for the service before giving up."""
     max_retries: Annotated[int, Ge(0), Le(10)] = 2
     """How often a request is tried again after 429, 5xx, 529 or a lost connection."""
+    fallbacks: tuple[str, ...] = ()
+    """Models to ask in place of one that has no capacity, fails or does not answer in time, in their order."""
+    deadline: Annotated[float, Gt(0), Le(86_400)] | None = None
+    """Seconds for an answer, with all attempts, waits and fallbacks; no limit if not set."""
+    breaker_failures: Annotated[int, Ge(0), Le(1_000)] = 5
+    """After so many failures in a row a process leaves a model alone for a while; 0 for never."""
+    breaker_seconds: Annotated[float, Gt(0), Le(86_400)] = 30.0
+    """How long it does, at least."""
     max_tokens: Annotated[int, Gt(0)] = 16_000
     """The longest answer, in tokens."""
     offline: Literal["preview", "error"] = "preview"
