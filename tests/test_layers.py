@@ -20,7 +20,7 @@ LAYERS = (
     ("settings",),
     ("scopes", "enriched"),
     ("agentfile", "llm"),
-    ("registry", "routing"),
+    ("registry", "routing", "budgets"),
     ("judge", "enrich"),
     ("runtime",),
     ("evaluation",),

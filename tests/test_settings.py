@@ -14,11 +14,8 @@ import yaml
 
 from dispatcher import ConfigError, Rule, Settings
 from dispatcher.settings import (
-    EnrichSettings,
-    JudgeSettings,
     LLMSettings,
     LoadedSettings,
-    RoutingSettings,
     load_settings,
     settings_schema,
 )
@@ -132,6 +129,8 @@ ENVIRONMENT = {
     "DISPATCH_ENRICH_MODEL": ("haiku", "haiku"),
     "DISPATCH_ENRICH_COUNT": ("7", 7),
     "DISPATCH_ENRICH_CONCURRENCY": ("2", 2),
+    "DISPATCH_BUDGET_RUN": ("0.5", 0.5),
+    "DISPATCH_BUDGET_DAY": ("5", 5),
 }
 
 
@@ -146,15 +145,9 @@ def test_every_setting_has_an_environment_variable(load: Load, name: str) -> Non
 def vars_of(settings: Settings) -> dict[str, Any]:
     """Every setting by its path, joined with underscores."""
     top = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    sections = {
-        "routing": RoutingSettings,
-        "judge": JudgeSettings,
-        "llm": LLMSettings,
-        "enrich": EnrichSettings,
-    }
-    for section, tree in sections.items():
-        values = top.pop(section)
-        top |= {f"{section}_{field.name}": getattr(values, field.name) for field in dataclasses.fields(tree)}
+    for name in ("routing", "judge", "llm", "enrich", "budget"):
+        section = top.pop(name)
+        top |= {f"{name}_{field.name}": getattr(section, field.name) for field in dataclasses.fields(section)}
     return top
 
 
@@ -336,6 +329,12 @@ def test_a_project_can_not_say_where_the_key_is_sent(load: Load) -> None:
         "config.yaml:4: llm.base_url is ignored",
         "config.yaml:5: llm.api_key_env is ignored",
     ]
+
+
+def test_a_project_can_not_raise_what_a_user_spends_in_a_day(load: Load) -> None:
+    loaded = load("dispatcher: {budget: {day: 1000, run: 2}}", user="dispatcher: {budget: {day: 1}}")
+    assert (loaded.settings.budget.day, loaded.settings.budget.run) == (1, 2)
+    assert "it decides what you spend in all projects together" in loaded.notices[0]
 
 
 def test_a_project_does_not_hide_where_the_user_sends_the_key(load: Load) -> None:

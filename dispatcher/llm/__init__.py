@@ -25,7 +25,7 @@ from dispatcher.llm.client import (
     TextDelta,
     Usage,
 )
-from dispatcher.llm.models import ModelChoice, choose_model, cost_of
+from dispatcher.llm.models import ModelChoice, choose_model, cost_of, in_dollars
 from dispatcher.llm.offline import OfflineClient
 from dispatcher.llm.resilient import ResilientClient
 from dispatcher.llm.structured import acomplete_json, complete_json, parse_json
@@ -56,6 +56,7 @@ __all__ = [
     "complete_json",
     "cost_of",
     "has_credential",
+    "in_dollars",
     "parse_json",
     "request_body",
 ]

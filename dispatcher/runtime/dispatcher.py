@@ -203,13 +203,13 @@ class Dispatcher:
         """Routes a task and runs it, or carries out a plan already made.
 
         Abstaining is a result: the reply then has the stop reason `abstained`. Raises LLMError and its kind,
-        UnknownAgentError, VariableError and AgentFileError.
+        BudgetError, UnknownAgentError, VariableError and AgentFileError.
         """
         loaded = self._loaded
         plan = _plan(loaded, task, options)
         if plan.request is None:
             return _abstained(plan)
-        return _reply(loaded, plan, loaded.client.complete(plan.request))
+        return _reply(loaded, plan, loaded.client_for_run(plan).complete(plan.request))
 
     def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Iterator[Event]:
         """The same as events, as they come: the decision, pieces of text, and the reply."""
@@ -219,7 +219,7 @@ class Dispatcher:
         if plan.request is None:
             yield Stopped(reply=_abstained(plan))
             return
-        for event in loaded.client.stream(plan.request):
+        for event in loaded.client_for_run(plan).stream(plan.request):
             yield _event(loaded, plan, event)
 
     async def adispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
@@ -228,7 +228,7 @@ class Dispatcher:
         plan = await _aplan(loaded, task, options)
         if plan.request is None:
             return _abstained(plan)
-        return _reply(loaded, plan, await loaded.client.acomplete(plan.request))
+        return _reply(loaded, plan, await loaded.client_for_run(plan).acomplete(plan.request))
 
     async def astream(self, task: str | Plan, **options: Unpack[RunOptions]) -> AsyncIterator[Event]:
         """`stream` for coroutines."""
@@ -238,7 +238,7 @@ class Dispatcher:
         if plan.request is None:
             yield Stopped(reply=_abstained(plan))
             return
-        async for event in loaded.client.astream(plan.request):
+        async for event in loaded.client_for_run(plan).astream(plan.request):
             yield _event(loaded, plan, event)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dispatcher.budgets import BudgetedClient, DayLimit, Limit, SpendingFile, spending_path
 from dispatcher.errors import AgentFileError, ConfigError, CredentialError, OfflineError, UnknownAgentError
 from dispatcher.judge import AnthropicJudge, Escalator, Judge, JudgeMemory, Policy
 from dispatcher.llm import (
@@ -28,6 +29,7 @@ from dispatcher.registry import Registry
 from dispatcher.routing import Router
 from dispatcher.routing.rules import compile_rules
 from dispatcher.routing.weights import load_weights
+from dispatcher.runtime.reply import Plan
 from dispatcher.settings import LLMSettings, LoadedSettings, Settings, load_settings
 
 __all__ = ["Given", "Loaded", "anthropic_judge", "load", "read"]
@@ -61,12 +63,27 @@ class Loaded:
         # The caller's own client tries again as it thinks right.
         return _resilient(self.given.client, replace(self.settings.llm, max_retries=0))
 
+    def client_for_run(self, plan: Plan) -> LLMClient:
+        """The client for one run: it stays within the budgets of the run, the judge's cost included, and of the day."""
+        if isinstance(self.client, OfflineClient):
+            return self.client
+        limits = list(self._day)
+        if self.settings.budget.run is not None:
+            limits.insert(0, Limit("run", self.settings.budget.run, spent=_judged_cost(plan)))
+        return BudgetedClient(self.client, limits, prices=self.settings.llm.prices) if limits else self.client
+
+    @functools.cached_property
+    def _day(self) -> tuple[Limit, ...]:
+        """The budget of the day, if there is one."""
+        dollars = self.settings.budget.day
+        return () if dollars is None else (DayLimit(dollars, SpendingFile(spending_path(self.environment))),)
+
     @functools.cached_property
     def escalator(self) -> Escalator:
         settings = self.settings
         judge, unavailable = self.given.judge, ""
         if judge is None and settings.routing.escalate != "never":
-            judge, unavailable = anthropic_judge(settings, self.given.client, self.environment)
+            judge, unavailable = anthropic_judge(settings, self.given.client, self.environment, limits=self._day)
         return Escalator(
             judge,
             Policy.of(settings.routing, settings.judge, self.router.weights),
@@ -131,11 +148,11 @@ def load(registry: Registry, settings: Settings, given: Given, environment: Mapp
 
 
 def anthropic_judge(
-    settings: Settings, client: LLMClient | None, environment: Mapping[str, str]
+    settings: Settings, client: LLMClient | None, environment: Mapping[str, str], *, limits: Sequence[Limit] = ()
 ) -> tuple[Judge | None, str]:
     """The judge that settings describe, or None and why there is none: that must not keep anybody from routing.
 
-    A `client` that the caller gave is asked; else the service that the settings describe.
+    A `client` that the caller gave is asked; else the service that the settings describe. It stays within `limits`.
     """
     model = choose_model(flag=settings.judge.model, agent_models=(), settings=settings.llm).name
     if settings.judge.budget is not None and price_of(model, settings.llm.prices) is None:
@@ -150,6 +167,8 @@ def anthropic_judge(
         # Time is short, so one more try has to do.
         llm = replace(settings.llm, timeout=settings.judge.timeout, max_retries=min(1, settings.llm.max_retries))
         client = AnthropicClient(llm, environment=environment)
+    if limits:
+        client = BudgetedClient(client, limits, prices=settings.llm.prices)
     return AnthropicJudge(client, model=model, prices=settings.llm.prices), ""
 
 
@@ -176,3 +195,9 @@ def _resilient(client: LLMClient, settings: LLMSettings) -> LLMClient:
     )
     circuits = Circuits(after=settings.breaker_failures, seconds=settings.breaker_seconds)
     return ResilientClient(client, policy, circuits)
+
+
+def _judged_cost(plan: Plan) -> float:
+    """What asking a judge for a plan cost, in US dollars."""
+    judgement = plan.decision.judgement
+    return judgement.cost or 0.0 if judgement is not None and not judgement.is_estimated else 0.0

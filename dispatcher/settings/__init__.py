@@ -7,6 +7,7 @@ load    all layers put together and validated; where each value came from
 
 from dispatcher.settings.load import LoadedSettings, load_settings, settings_schema
 from dispatcher.settings.tree import (
+    BudgetSettings,
     EnrichSettings,
     Escalate,
     JudgeSettings,
@@ -18,6 +19,7 @@ from dispatcher.settings.tree import (
 )
 
 __all__ = [
+    "BudgetSettings",
     "EnrichSettings",
     "Escalate",
     "JudgeSettings",

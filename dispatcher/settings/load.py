@@ -20,6 +20,7 @@ import yaml
 from dispatcher.errors import ConfigError
 from dispatcher.settings.files import FILE_NAME, ConfigFile, KeyPath, read_config_file, user_config_path
 from dispatcher.settings.tree import (
+    BudgetSettings,
     EnrichSettings,
     JudgeSettings,
     LLMSettings,
@@ -40,13 +41,18 @@ _SECTIONS: tuple[KeyPath, ...] = (
     ("judge",),
     ("llm",),
     ("enrich",),
+    ("budget",),
     ("variables",),
     ("llm", "aliases"),
     ("llm", "prices"),
 )
 _LISTS: tuple[KeyPath, ...] = (("agents",), ("disabled",), ("llm", "fallbacks"))  # one entry may stand without brackets
 _PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("routing", "weights"))
-_NOT_FROM_A_PROJECT: tuple[KeyPath, ...] = (("llm", "base_url"), ("llm", "api_key_env"))
+_NOT_FROM_A_PROJECT: Mapping[KeyPath, str] = {
+    ("llm", "base_url"): "where your key is sent",
+    ("llm", "api_key_env"): "where your key is sent",
+    ("budget", "day"): "what you spend in all projects together",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,12 +172,12 @@ def _file_layer(file: ConfigFile | None, *, is_trusted: bool) -> tuple[_Layer | 
     for keys in _PATHS:
         if keys in values:
             values[keys] = _beside(file.path, values[keys])
-    for keys in _NOT_FROM_A_PROJECT:
+    for keys, decided in _NOT_FROM_A_PROJECT.items():
         if not is_trusted and keys in values:
             del values[keys]
             notices.append(
                 f"{file.location(keys)}: {'.'.join(keys)} is ignored in a project's config.yaml, since it decides "
-                f"where your key is sent; set it in your own config, in {variable_name(keys)}, or with --config"
+                f"{decided}; set it in your own config, in {variable_name(keys)}, or with --config"
             )
     return _Layer(name=str(file.path), values=values, file=file), tuple(notices)
 
@@ -298,6 +304,7 @@ def _tree_at(keys: KeyPath) -> type[Any]:
         ("judge",): JudgeSettings,
         ("llm",): LLMSettings,
         ("enrich",): EnrichSettings,
+        ("budget",): BudgetSettings,
     }
     return sections.get(keys, Settings)
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt
 
 __all__ = [
+    "BudgetSettings",
     "EnrichSettings",
     "Escalate",
     "JudgeSettings",
@@ -165,6 +166,18 @@ class EnrichSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSettings:
+    """What may be spent on models, in US dollars; no limit where not set."""
+
+    __pydantic_config__ = _STRICT
+
+    run: Dollars | None = None
+    """For one run: a task, with all that is asked for it."""
+    day: Dollars | None = None
+    """For a day, by all processes of a user together. Not read from a project's config.yaml."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set."""
 
@@ -192,3 +205,5 @@ class Settings:
     """The model's service."""
     enrich: EnrichSettings = field(default_factory=EnrichSettings)
     """How a model writes example tasks for the agents."""
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    """What may be spent on models."""
