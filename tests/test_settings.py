@@ -131,6 +131,11 @@ ENVIRONMENT = {
     "DISPATCH_ENRICH_CONCURRENCY": ("2", 2),
     "DISPATCH_BUDGET_RUN": ("0.5", 0.5),
     "DISPATCH_BUDGET_DAY": ("5", 5),
+    "DISPATCH_LOG_STORE": ("false", False),
+    "DISPATCH_LOG_PATH": ("/var/log/mine", "/var/log/mine"),
+    "DISPATCH_LOG_KEEP_DAYS": ("7", 7),
+    "DISPATCH_LOG_MAX_BYTES": ("1000", 1000),
+    "DISPATCH_LOG_REDACT": ("['a,b', c]", ("a,b", "c")),
 }
 
 
@@ -145,7 +150,7 @@ def test_every_setting_has_an_environment_variable(load: Load, name: str) -> Non
 def vars_of(settings: Settings) -> dict[str, Any]:
     """Every setting by its path, joined with underscores."""
     top = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    for name in ("routing", "judge", "llm", "enrich", "budget"):
+    for name in ("routing", "judge", "llm", "enrich", "budget", "log"):
         section = top.pop(name)
         top |= {f"{name}_{field.name}": getattr(section, field.name) for field in dataclasses.fields(section)}
     return top
@@ -335,6 +340,13 @@ def test_a_project_can_not_raise_what_a_user_spends_in_a_day(load: Load) -> None
     loaded = load("dispatcher: {budget: {day: 1000, run: 2}}", user="dispatcher: {budget: {day: 1}}")
     assert (loaded.settings.budget.day, loaded.settings.budget.run) == (1, 2)
     assert "it decides what you spend in all projects together" in loaded.notices[0]
+
+
+@pytest.mark.parametrize("text", ["store: false", "path: ./l", "keep_days: 3", "max_bytes: 1", "redact: [x]"])
+def test_a_project_can_not_say_what_is_kept_of_tasks(load: Load, text: str) -> None:
+    loaded = load(f"dispatcher: {{log: {{{text}}}}}")
+    assert loaded.settings == Settings()
+    assert "of your tasks" in loaded.notices[0] or "your tasks are kept" in loaded.notices[0]
 
 
 def test_a_project_does_not_hide_where_the_user_sends_the_key(load: Load) -> None:

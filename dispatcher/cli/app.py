@@ -16,7 +16,7 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
-from dispatcher.cli import agents, config, enrich, evaluate, route, run, tune, versions
+from dispatcher.cli import agents, config, enrich, evaluate, feedback, log, route, run, tune, versions
 from dispatcher.cli.console import Console
 from dispatcher.cli.group import OUTPUT_CLOSED, TaskGroup
 from dispatcher.errors import DispatcherError, UsageError
@@ -63,6 +63,8 @@ app.add_typer(config_app)
 app.command("eval")(evaluate.evaluate)
 app.command("tune")(tune.tune)
 app.command("enrich")(enrich.enrich)
+app.command("log")(log.log)
+app.command("feedback")(feedback.feedback)
 app.command("version")(versions.version)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from dispatcher.agent import Agent, Diagnostic
+from dispatcher.decisionlog import LogEntry
 from dispatcher.evaluation.escalation import EscalationFigures
 from dispatcher.evaluation.metrics import AgentMetrics, Bin, Confusion, CoveragePoint, Metrics
 from dispatcher.evaluation.report import Report
@@ -25,6 +26,7 @@ __all__ = [
     "ConfigOutput",
     "EvalOutput",
     "ListOutput",
+    "LogOutput",
     "RouteOutput",
     "RunOutput",
     "SettingOutput",
@@ -180,6 +182,16 @@ class EvalOutput(TypedDict):
     """What asking a judge gave, with --judge."""
 
 
+class LogOutput(TypedDict):
+    schema_version: int
+    path: str
+    """The folder of the log."""
+    entries: list[LogEntry]
+    """The last one first."""
+    faults: list[str]
+    """The lines that were passed over."""
+
+
 OUTPUTS: dict[str, Any] = {
     "run": RunOutput,
     "route": RouteOutput,
@@ -188,6 +200,7 @@ OUTPUTS: dict[str, Any] = {
     "agents-check": CheckOutput,
     "config-show": ConfigOutput,
     "eval": EvalOutput,
+    "log": LogOutput,
     "version": VersionOutput,
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dispatcher.budgets import BudgetedClient, DayLimit, Limit, SpendingFile, spending_path
+from dispatcher.decisionlog import Redaction
 from dispatcher.errors import AgentFileError, ConfigError, CredentialError, OfflineError, UnknownAgentError
 from dispatcher.judge import AnthropicJudge, Escalator, Judge, JudgeMemory, Policy
 from dispatcher.llm import (
@@ -32,7 +35,7 @@ from dispatcher.routing.weights import load_weights
 from dispatcher.runtime.reply import Plan
 from dispatcher.settings import LLMSettings, LoadedSettings, Settings, load_settings
 
-__all__ = ["Given", "Loaded", "anthropic_judge", "load", "read"]
+__all__ = ["Given", "Loaded", "anthropic_judge", "judged_cost", "load", "read"]
 
 _logger = logging.getLogger(__name__)
 
@@ -63,14 +66,32 @@ class Loaded:
         # The caller's own client tries again as it thinks right.
         return _resilient(self.given.client, replace(self.settings.llm, max_retries=0))
 
+    @property
+    def sends_nothing(self) -> bool:
+        """Whether there is no service to send to."""
+        try:
+            return isinstance(self.client, OfflineClient)
+        except OfflineError:
+            return True
+
     def client_for_run(self, plan: Plan) -> LLMClient:
         """The client for one run: it stays within the budgets of the run, the judge's cost included, and of the day."""
         if isinstance(self.client, OfflineClient):
             return self.client
         limits = list(self._day)
         if self.settings.budget.run is not None:
-            limits.insert(0, Limit("run", self.settings.budget.run, spent=_judged_cost(plan)))
+            limits.insert(0, Limit("run", self.settings.budget.run, spent=judged_cost(plan)))
         return BudgetedClient(self.client, limits, prices=self.settings.llm.prices) if limits else self.client
+
+    @functools.cached_property
+    def registry_fingerprint(self) -> str:
+        """A short name of the agents, by the content of their files."""
+        agents = sorted((agent.name, agent.digest) for agent in self.registry.agents)
+        return hashlib.sha256(json.dumps(agents).encode()).hexdigest()[:12]
+
+    @functools.cached_property
+    def weights_fingerprint(self) -> str:
+        return self.router.weights.fingerprint
 
     @functools.cached_property
     def _day(self) -> tuple[Limit, ...]:
@@ -97,7 +118,7 @@ class Loaded:
 def read(sources: Mapping[str, Any]) -> tuple[LoadedSettings, Registry]:
     """Config and agents, with a notice for each name in config that is no agent's.
 
-    Raises ConfigError, with file and line, for rules that can't be used.
+    Raises ConfigError, with file and line, for rules and patterns that can't be used.
     """
     loaded = load_settings(**sources)
     registry = Registry.from_settings(loaded.settings, folder=sources["folder"], environment=sources["environment"])
@@ -109,6 +130,12 @@ def read(sources: Mapping[str, Any]) -> tuple[LoadedSettings, Registry]:
     except ConfigError as problem:
         place = loaded.origins.get("rules", "settings")
         raise ConfigError(f"{place}: {problem.message}", hint=problem.hint) from None
+    try:
+        Redaction(settings.log.redact)
+    except ConfigError as problem:
+        raise ConfigError(
+            f"{loaded.origins.get('log.redact', 'settings')}: {problem.message}", hint=problem.hint
+        ) from None
     for name in settings.disabled:
         if (reason := _why_unknown(name, registry)) is not None:
             notices.append(f"{loaded.origins.get('disabled', 'disabled')}: disabled: {reason}")
@@ -197,7 +224,7 @@ def _resilient(client: LLMClient, settings: LLMSettings) -> LLMClient:
     return ResilientClient(client, policy, circuits)
 
 
-def _judged_cost(plan: Plan) -> float:
+def judged_cost(plan: Plan) -> float:
     """What asking a judge for a plan cost, in US dollars."""
     judgement = plan.decision.judgement
     return judgement.cost or 0.0 if judgement is not None and not judgement.is_estimated else 0.0

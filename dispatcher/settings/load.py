@@ -2,7 +2,7 @@
 
 Every setting has an environment variable: its path in capitals after `DISPATCH_` (`routing.min_confidence` is
 `DISPATCH_ROUTING_MIN_CONFIDENCE`). A project's config.yaml comes with somebody else's code, so it may not say where
-the key is sent.
+the key is sent, what is kept of tasks, or what a day may cost.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from dispatcher.settings.tree import (
     EnrichSettings,
     JudgeSettings,
     LLMSettings,
+    LogSettings,
     Price,
     RoutingSettings,
     Rule,
@@ -42,16 +43,27 @@ _SECTIONS: tuple[KeyPath, ...] = (
     ("llm",),
     ("enrich",),
     ("budget",),
+    ("log",),
     ("variables",),
     ("llm", "aliases"),
     ("llm", "prices"),
 )
-_LISTS: tuple[KeyPath, ...] = (("agents",), ("disabled",), ("llm", "fallbacks"))  # one entry may stand without brackets
-_PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("routing", "weights"))
+_LISTS: tuple[KeyPath, ...] = (
+    ("agents",),
+    ("disabled",),
+    ("llm", "fallbacks"),
+    ("log", "redact"),
+)  # one entry may stand without brackets
+_PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("routing", "weights"), ("log", "path"))
 _NOT_FROM_A_PROJECT: Mapping[KeyPath, str] = {
     ("llm", "base_url"): "where your key is sent",
     ("llm", "api_key_env"): "where your key is sent",
     ("budget", "day"): "what you spend in all projects together",
+    ("log", "store"): "whether your tasks are kept",
+    ("log", "path"): "where your tasks are kept",
+    ("log", "keep_days"): "how long your tasks are kept",
+    ("log", "max_bytes"): "how many of your tasks are kept",
+    ("log", "redact"): "what of your tasks is kept",
 }
 
 
@@ -305,6 +317,7 @@ def _tree_at(keys: KeyPath) -> type[Any]:
         ("llm",): LLMSettings,
         ("enrich",): EnrichSettings,
         ("budget",): BudgetSettings,
+        ("log",): LogSettings,
     }
     return sections.get(keys, Settings)
 

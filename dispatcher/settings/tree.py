@@ -17,6 +17,7 @@ __all__ = [
     "Escalate",
     "JudgeSettings",
     "LLMSettings",
+    "LogSettings",
     "Price",
     "RoutingSettings",
     "Rule",
@@ -178,6 +179,27 @@ class BudgetSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """The decision log of the command line; a library keeps one where its caller gives it one.
+
+    Nothing of this is read from a project's config.yaml.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    store: bool = True
+    """Whether tasks and what became of them are kept on this machine."""
+    path: str | None = None
+    """The folder they are kept in, in place of one in the user's state folder."""
+    keep_days: Annotated[float, Gt(0), Le(36_500)] = 30.0
+    """Days after which they are deleted."""
+    max_bytes: Annotated[int, Gt(0)] = 50_000_000
+    """The size of the log beyond which its oldest files are deleted."""
+    redact: tuple[str, ...] = ()
+    """Regular expressions; what they match is not written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set."""
 
@@ -207,3 +229,5 @@ class Settings:
     """How a model writes example tasks for the agents."""
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     """What may be spent on models."""
+    log: LogSettings = field(default_factory=LogSettings)
+    """The decision log of the command line."""
