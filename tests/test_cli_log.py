@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import stat
@@ -208,16 +209,18 @@ def test_a_wrong_choice_is_labelled_with_the_right_agent(server: ScriptedServer,
 def test_eval_and_tune_take_the_file_as_it_is(
     server: ScriptedServer, dispatch: Call, state: Path, tmp_path: Path
 ) -> None:
-    for task in (TASK, "keep the snails away", "plan the beds"):
-        ran(dispatch, task)
+    for agent, word in itertools.product(("gardener", "Soup Cook"), ("one", "two", "three")):
+        ran(dispatch, f"do something about {agent} {word}", agent, "--var", "SALT=1")
         dispatch("feedback", "last", "good")
     path, records = feedback_of(state)
-    assert len(records) == 3
+    assert len(records) == 6
     figures = tmp_path / "figures.json"
     assert dispatch("eval", "--tasks", str(path), "--json", str(figures)).code == 0
-    assert json.loads(figures.read_text(encoding="utf-8"))["metrics"]["n"] == 3
+    assert json.loads(figures.read_text(encoding="utf-8"))["metrics"]["n"] == 6
     weights = tmp_path / "weights.json"
-    assert dispatch("tune", "--set", f"{tmp_path / 'team'}={path}", "--out", str(weights)).code in (0, 1)
+    sets = [word for name in ("one", "two") for word in ("--set", f"{name}:{tmp_path / 'team'}={path}")]
+    assert dispatch("tune", *sets, "--out", str(weights)).code in (0, 1)
+    assert weights.exists()
 
 
 def test_feedback_can_go_into_a_file_of_ones_own(server: ScriptedServer, dispatch: Call, tmp_path: Path) -> None:
@@ -236,6 +239,7 @@ def test_feedback_can_go_into_a_file_of_ones_own(server: ScriptedServer, dispatc
         (["last", "wrong", "--agent", "butler", "--nobody"], "which agent should have taken it?"),
         (["last", "good", "--agent", "butler"], "good says that the choice was right"),
         (["last", "wrong", "--agent", "gardner"], "gardener"),
+        (["last", "wrong", "--agent", "butler"], '"butler" is kept out of routing, so no task can be its'),
         (["last", "wrong", "--agent", "gardener"], '"gardener" is who took it say good if that was right'),
         (["20200101-0000-abcdef", "good"], 'there is no entry "20200101-0000-abcdef" in the decision log'),
         (["last"], "Missing argument"),

@@ -20,7 +20,7 @@ LAYERS = (
     ("settings",),
     ("scopes", "enriched"),
     ("agentfile", "llm"),
-    ("registry", "routing", "budgets"),
+    ("registry", "routing", "budgets", "tracing"),
     ("judge", "enrich", "decisionlog"),
     ("runtime",),
     ("evaluation",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,7 +45,7 @@ def feedback(
     found = find_entry(log_of(loaded.settings.log), entry)
     name = found.agent if verdict == "good" else agent
     label = registry.find(name).name if name is not None else None
-    _check_label(found, label, verdict)
+    _check_label(found, label, verdict, {each.name for each in registry.routable})
     path = out or feedback_path(Path(found.folder or Path.cwd()), os.environ)
     count = add_feedback(path, labelled(found, label))
     tasks = "1 task" if count == 1 else f"{count} tasks"
@@ -68,8 +69,12 @@ def _check(verdict: str, agent: str | None, *, nobody: bool) -> None:
         )
 
 
-def _check_label(entry: LogEntry, label: str | None, verdict: str) -> None:
+def _check_label(entry: LogEntry, label: str | None, verdict: str, routable: Collection[str]) -> None:
     from dispatcher.errors import UsageError
 
+    if label is not None and label not in routable:
+        raise UsageError(
+            f'"{label}" is kept out of routing, so no task can be its', hint="say --nobody, or name another agent"
+        )
     if verdict == "wrong" and label == entry.agent:
         raise UsageError(f'"{label or "nobody"}" is who took it', hint="say good if that was right")

@@ -26,7 +26,7 @@ from dispatcher.registry import Registry
 from dispatcher.routing import Decision, Router
 from dispatcher.runtime.attachments import Attachment
 from dispatcher.runtime.loading import Given, Loaded, load, read
-from dispatcher.runtime.observing import ObservedRun
+from dispatcher.runtime.observing import ObservedRun, observed_route
 from dispatcher.runtime.prompt import EFFORTS, build_request
 from dispatcher.runtime.reply import ABSTAINED, DecisionMade, Event, Plan, Reply, Stopped
 from dispatcher.settings import Settings
@@ -181,7 +181,7 @@ class Dispatcher:
     ) -> Decision:
         """Decides who takes a task, without running it. A judge is asked only where `routing.escalate` says so."""
         loaded = self._loaded
-        decision = loaded.router.route(task, agent=agent, only=only, exclude=exclude, material=material)
+        decision = observed_route(loaded.router, task, agent=agent, only=only, exclude=exclude, material=material)
         return loaded.escalator.decide(decision, turns=turns, material=material)
 
     async def aroute(
@@ -196,7 +196,7 @@ class Dispatcher:
     ) -> Decision:
         """`route` for coroutines."""
         loaded = self._loaded
-        decision = loaded.router.route(task, agent=agent, only=only, exclude=exclude, material=material)
+        decision = observed_route(loaded.router, task, agent=agent, only=only, exclude=exclude, material=material)
         return await loaded.escalator.adecide(decision, turns=turns, material=material)
 
     def plan(self, task: str, **options: Unpack[RunOptions]) -> Plan:
@@ -275,7 +275,8 @@ async def _aplan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
 
 
 def _routed(loaded: Loaded, task: str, options: RunOptions) -> Decision:
-    return loaded.router.route(
+    return observed_route(
+        loaded.router,
         task,
         agent=options.get("agent"),
         only=options.get("only"),

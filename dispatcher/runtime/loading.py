@@ -15,6 +15,7 @@ from dispatcher.budgets import BudgetedClient, DayLimit, Limit, SpendingFile, sp
 from dispatcher.decisionlog import Redaction
 from dispatcher.errors import AgentFileError, ConfigError, CredentialError, OfflineError, UnknownAgentError
 from dispatcher.judge import AnthropicJudge, Escalator, Judge, JudgeMemory, Policy
+from dispatcher.judge.traced import TracedJudge
 from dispatcher.llm import (
     STANDARD_BASE_URL,
     AnthropicClient,
@@ -34,6 +35,7 @@ from dispatcher.routing.rules import compile_rules
 from dispatcher.routing.weights import load_weights
 from dispatcher.runtime.reply import Plan
 from dispatcher.settings import LLMSettings, LoadedSettings, Settings, load_settings
+from dispatcher.tracing import Spanned, TracedClient
 
 __all__ = ["Given", "Loaded", "anthropic_judge", "judged_cost", "load", "read"]
 
@@ -74,14 +76,18 @@ class Loaded:
         except OfflineError:
             return True
 
-    def client_for_run(self, plan: Plan) -> LLMClient:
-        """The client for one run: it stays within the budgets of the run, the judge's cost included, and of the day."""
+    def client_for_run(self, plan: Plan, span: Spanned) -> LLMClient:
+        """The client for one run: it stays within the budgets of the run, the judge's cost included, and of the day.
+
+        `span` is that of the run.
+        """
         if isinstance(self.client, OfflineClient):
             return self.client
+        client = TracedClient(self.client, span)
         limits = list(self._day)
         if self.settings.budget.run is not None:
             limits.insert(0, Limit("run", self.settings.budget.run, spent=judged_cost(plan)))
-        return BudgetedClient(self.client, limits, prices=self.settings.llm.prices) if limits else self.client
+        return BudgetedClient(client, limits, prices=self.settings.llm.prices) if limits else client
 
     @functools.cached_property
     def registry_fingerprint(self) -> str:
@@ -106,7 +112,7 @@ class Loaded:
         if judge is None and settings.routing.escalate != "never":
             judge, unavailable = anthropic_judge(settings, self.given.client, self.environment, limits=self._day)
         return Escalator(
-            judge,
+            None if judge is None else TracedJudge(judge),
             Policy.of(settings.routing, settings.judge, self.router.weights),
             timeout=settings.judge.timeout,
             budget=settings.judge.budget,
@@ -194,6 +200,7 @@ def anthropic_judge(
         # Time is short, so one more try has to do.
         llm = replace(settings.llm, timeout=settings.judge.timeout, max_retries=min(1, settings.llm.max_retries))
         client = AnthropicClient(llm, environment=environment)
+    client = TracedClient(client)
     if limits:
         client = BudgetedClient(client, limits, prices=settings.llm.prices)
     return AnthropicJudge(client, model=model, prices=settings.llm.prices), ""

@@ -1,4 +1,4 @@
-"""One run as others see it: the client that it uses, and what is written of it to the decision log.
+"""A run as others see it: the client that it uses, its span, and what is written of it to the decision log.
 
 A run that can't be logged is not lost: a warning goes to the `dispatcher` logger.
 """
@@ -11,15 +11,17 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from dispatcher.decisionlog import DecisionLog, EntryOutcome, LogEntry, new_entry_id
 from dispatcher.errors import BudgetError, DispatcherError
 from dispatcher.llm import LLMClient, Usage
+from dispatcher.routing import Decision, Router
 from dispatcher.runtime.loading import Loaded, judged_cost
 from dispatcher.runtime.reply import ABSTAINED, Event, Plan, Reply, Stopped
+from dispatcher.tracing import Spanned, usage_attributes
 
-__all__ = ["ObservedRun"]
+__all__ = ["ObservedRun", "observed_route"]
 
 _logger = logging.getLogger(__name__)
 
@@ -44,18 +46,24 @@ class ObservedRun:
         self._reply: Reply | None = None
         self._started = datetime.now(UTC)
         self._since = time.monotonic()
+        self._span = _run_span(plan)
 
     @property
     def client(self) -> LLMClient:
-        """The client for the run: it stays within budgets."""
-        return self._loaded.client_for_run(self._plan)
+        """The client for the run: it stays within budgets, and its requests belong to the run's span."""
+        return self._loaded.client_for_run(self._plan, self._span)
 
     def __enter__(self) -> Self:
+        self._span.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._reply is not None:
+            self._span.note(_reply_attributes(self._reply))
+        # A caller may stop reading once it has the reply: that cancels nothing.
+        self._span.__exit__(*((None, None, None) if self._reply is not None else (kind, problem, trace)))
         if self._log is None or self._loaded.sends_nothing:
             return  # what is sent to nobody is kept nowhere
         try:
@@ -109,6 +117,43 @@ class ObservedRun:
         if reply is not None and reply.stop_reason == ABSTAINED:
             return judged
         return None if reply is None or reply.cost is None else reply.cost + judged
+
+
+def observed_route(router: Router, task: str, **options: Any) -> Decision:
+    """What the router decides, with a span around it; `options` are those of `Router.route`."""
+    with Spanned("route", {"gen_ai.operation.name": "route"}, is_current=True) as span:
+        decision = router.route(task, **options)
+        span.note(
+            {
+                "gen_ai.agent.name": decision.agent.name if decision.agent is not None else None,
+                "dispatcher.outcome": str(decision.outcome),
+                "dispatcher.how": str(decision.how),
+                "dispatcher.confidence": decision.confidence,
+                "dispatcher.margin": decision.margin,
+            }
+        )
+        return decision
+
+
+def _run_span(plan: Plan) -> Spanned:
+    agent = plan.decision.agent
+    attributes = {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.provider.name": "anthropic",
+        "gen_ai.agent.name": agent.name if agent is not None else None,
+        "gen_ai.agent.description": agent.description if agent is not None else None,
+        "gen_ai.request.model": plan.request.model if plan.request is not None else None,
+    }
+    return Spanned(f"invoke_agent {agent.name}" if agent is not None else "invoke_agent", attributes)
+
+
+def _reply_attributes(reply: Reply) -> dict[str, Any]:
+    attributes = {
+        "gen_ai.response.model": reply.model,
+        "gen_ai.response.finish_reasons": (reply.stop_reason,),
+        "dispatcher.cost_usd": reply.cost,
+    }
+    return attributes | (usage_attributes(reply.usage) if reply.was_sent else {})
 
 
 def _outcome(reply: Reply | None, problem: BaseException | None) -> EntryOutcome:
