@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -282,7 +282,7 @@ def test_over_sockets_the_deadline_bounds_the_wait(ask: Ask) -> None:
         since = time.monotonic()
         with pytest.raises(LLMError):
             ask(client)
-        assert time.monotonic() - since < 5
+        assert time.monotonic() - since < 60  # the timeout of the client alone is ten times as long
 
 
 def test_over_sockets_lost_connections_are_tried_again(ask: Ask) -> None:
@@ -353,3 +353,29 @@ def test_the_service_of_config_is_tried_again_once_for_each_retry(registry_of: C
         with dispatcher, pytest.raises(OverloadedError, match="3 attempts"):
             dispatcher.dispatch("review", agent="reviewer")
         assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"retry_after_ms": "1500"}, 1.5),
+        ({"retry_after": "7"}, 7.0),
+        ({"retry_after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry_after": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_what_the_service_asks_for_is_read_in_each_of_its_forms(headers: dict[str, str], expected: Any) -> None:
+    answer = fails(429, "rate_limit_error", "slow down", **headers)
+    with serve(answer) as server, closing(client_for(server.base_url)) as client, pytest.raises(RateLimitError) as told:
+        client.complete(REQUEST)
+    assert told.value.retry_after == expected
+
+
+@pytest.mark.parametrize(("word", "tries"), [("true", 2), ("false", 1)])
+def test_the_header_that_wishes_for_another_attempt_is_heeded(ask: Ask, word: str, tries: int) -> None:
+    with serve(fails(400 if word == "true" else 500, retry_after="0", x_should_retry=word), "fine") as server:
+        client = ResilientClient(client_for(server.base_url), AttemptPolicy(max_retries=1))
+        with suppress(LLMError):
+            ask(client)
+        assert len(server.requests) == tries

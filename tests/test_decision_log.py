@@ -106,7 +106,7 @@ def test_a_failure_is_written_with_its_error(make: Make, log: DecisionLog, run: 
 def test_a_run_over_budget_is_written_as_one(make: Make, log: DecisionLog, run: Any) -> None:
     with pytest.raises(BudgetError):
         run(make("x", settings=Settings(budget=BudgetSettings(run=0))), REVIEW)
-    assert only(log).outcome == "over-budget"
+    assert (only(log).outcome, only(log).cost) == ("over-budget", 0)
 
 
 def test_a_stream_that_the_caller_stops_was_cancelled(make: Make, log: DecisionLog) -> None:
@@ -143,6 +143,17 @@ def test_what_is_sent_to_nobody_is_not_kept(make: Make, log: DecisionLog) -> Non
     make().dispatch("zzz qqq")
     make(settings=Settings(llm=LLMSettings(offline="error"))).dispatch("zzz qqq")
     assert not log.folder.exists()
+
+
+def test_a_folder_that_was_deleted_spoils_no_run(
+    make: Make, log: DecisionLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert make("fine").dispatch(REVIEW, agent="reviewer").text == "fine"
+    assert only(log).folder == ""
 
 
 def test_without_a_log_nothing_is_written(registry_of: RegistryOf, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def log(
 def _print_entries(entries: Sequence[LogEntry], console: Console) -> None:
     for entry in entries:
         who = f"{entry.agent} ({entry.confidence:.2f})" if entry.agent else "nobody"
-        why = f" ({entry.error or entry.stop_reason})" if entry.error or entry.outcome == "incomplete" else ""
+        why = {"failed": f" ({entry.error})", "incomplete": f" ({entry.stop_reason})"}.get(entry.outcome, "")
         console.result(one_line(f"{entry.id}: {who}, {entry.outcome}{why}, {_cost(entry.cost)}", console.width))
         console.result(f"  {one_line(entry.task, console.width - 2)}")
 

@@ -106,17 +106,30 @@ class ObservedRun:
             error=type(problem).__name__ if isinstance(problem, DispatcherError) else None,
             attempts=len(attempts),
             usage=reply.usage if reply is not None else Usage(),
-            cost=self._cost(reply),
+            cost=self._cost(problem),
             seconds=round(time.monotonic() - self._since, 3),
-            folder=str(Path.cwd()),
+            folder=_folder(),
         )
 
-    def _cost(self, reply: Reply | None) -> float | None:
+    def _cost(self, problem: BaseException | None) -> float | None:
         """What the answer and the judge cost; None where that is not known, as after a stream that broke off."""
+        judgement = self._plan.decision.judgement
+        if judgement is not None and judgement.was_asked and judgement.cost is None:
+            return None
         judged = judged_cost(self._plan)
-        if reply is not None and reply.stop_reason == ABSTAINED:
+        if isinstance(problem, BudgetError):
+            return problem.spent if problem.budget == "run" else judged
+        if self._plan.request is None:
             return judged
-        return None if reply is None or reply.cost is None else reply.cost + judged
+        return None if self._reply is None or self._reply.cost is None else self._reply.cost + judged
+
+
+def _folder() -> str:
+    """The current folder, by which feedback is collected; nothing where it was deleted."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return ""
 
 
 def observed_route(router: Router, task: str, **options: Any) -> Decision:
