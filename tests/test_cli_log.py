@@ -124,6 +124,7 @@ def test_the_log_is_filtered(server: ScriptedServer, dispatch: Call) -> None:
 
     assert tasks() == ["boil soup", TASK]
     assert tasks("--agent", "gardener") == [TASK]
+    assert tasks("--agent", "soup-cook") == ["boil soup"]
     assert tasks("--text", "SOUP") == ["boil soup"]
     assert tasks("--outcome", "failed") == []
     assert tasks("--since", "1h", "--limit", "1") == ["boil soup"]

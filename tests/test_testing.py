@@ -31,7 +31,6 @@ from dispatcher.testing import (
     REQUEST_ID,
     Answer,
     ScriptedClient,
-    ToolUse,
     breaks_off,
     calls,
     drops,
@@ -89,15 +88,14 @@ def test_text_comes_with_usage_and_an_id(opened: Opened, ask: Ask) -> None:
 
 
 def test_a_tool_is_called(opened: Opened, ask: Ask) -> None:
-    with opened(calls("look_up", key="ü", many=[1, {"a": None}])) as client:
+    with opened(calls(("look_up", {"key": "ü", "many": [1, {"a": None}]}))) as client:
         answer = last(ask(client))
-    call = {"type": "tool_use", "id": "toolu_1", "name": "look_up", "input": {"key": "ü", "many": [1, {"a": None}]}}
+    call = {"type": "tool_use", "id": "toolu_0", "name": "look_up", "input": {"key": "ü", "many": [1, {"a": None}]}}
     assert (answer.stop_reason, answer.text, [dict(each) for each in answer.content]) == ("tool_use", "", [call])
 
 
 def test_text_and_several_calls_come_in_their_order(opened: Opened, ask: Ask) -> None:
-    uses = (ToolUse(name="a", id="1"), ToolUse(name="b", id="2", arguments={"x": 1}))
-    with opened(says("Let me see.", tool_uses=uses, stop_reason="tool_use")) as client:
+    with opened(calls(("a", {}), ("b", {"x": 1}), text="Let me see.")) as client:
         answer = last(ask(client))
     assert answer.text == "Let me see."
     assert [block.get("name") for block in answer.content] == [None, "a", "b"]

@@ -50,7 +50,10 @@ def log(
 
     console = Console(quiet=quiet or as_json)
     wanted = LogFilter(agent=agent, since=parse_since(since), outcome=parse_outcome(outcome), text=text)
-    kept = log_of(load_settings(config=config).settings.log)
+    loaded = load_settings(config=config)
+    for notice in loaded.notices:
+        console.notice(notice)
+    kept = log_of(loaded.settings.log)
     entries, faults = kept.entries(wanted)
     if as_json:
         from dispatcher.cli.outputs import SCHEMA_VERSION, LogOutput, to_json

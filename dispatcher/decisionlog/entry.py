@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import secrets
 from dataclasses import dataclass, field
@@ -81,6 +82,12 @@ def entry_to_json(entry: LogEntry) -> str:
 
 def entry_from_json(text: str) -> LogEntry:
     """The entry on a line. Raises ValueError for a line that holds none."""
+    entry: LogEntry = _adapter().validate_json(text)
+    return entry
+
+
+@functools.cache
+def _adapter() -> Any:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(LogEntry).validate_json(text)
+    return TypeAdapter(LogEntry)

@@ -17,6 +17,7 @@ from pathlib import Path
 from dispatcher.decisionlog.entry import EntryOutcome, LogEntry, entry_from_json, entry_to_json
 from dispatcher.decisionlog.redaction import Redaction
 from dispatcher.errors import DispatcherError
+from dispatcher.naming import slugify
 from dispatcher.private import open_private
 from dispatcher.settings.files import user_state_folder
 
@@ -41,7 +42,7 @@ class LogFilter:
 
     def takes(self, entry: LogEntry) -> bool:
         return (
-            (self.agent is None or (entry.agent or "").lower() == self.agent.lower())
+            (self.agent is None or slugify(entry.agent or "") == slugify(self.agent))
             and (self.since is None or entry.time >= self.since)
             and (self.outcome is None or entry.outcome == self.outcome)
             and (self.text is None or self.text.lower() in entry.task.lower())

@@ -6,7 +6,7 @@ scripted_server   a service on loopback that speaks the Messages API and answers
 
     from dispatcher.testing import ScriptedClient, calls, rate_limited, says, serve
 
-    client = ScriptedClient(calls("look_up", key="a"), says("It is ", "42."))
+    client = ScriptedClient(calls(("look_up", {"key": "a"})), says("It is ", "42."))
     dispatcher = Dispatcher.from_config(client=client)
 
     with serve(rate_limited(), says("Hello ", "world")) as server:
@@ -19,7 +19,6 @@ from dispatcher.testing.answers import (
     MODEL,
     REQUEST_ID,
     Answer,
-    ToolUse,
     breaks_off,
     calls,
     drops,
@@ -39,7 +38,6 @@ __all__ = [
     "Recorded",
     "ScriptedClient",
     "ScriptedServer",
-    "ToolUse",
     "breaks_off",
     "calls",
     "drops",

@@ -16,7 +16,6 @@ __all__ = [
     "REQUEST_ID",
     "Answer",
     "Script",
-    "ToolUse",
     "breaks_off",
     "calls",
     "drops",
@@ -38,25 +37,12 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolUse:
-    """A call of a tool, as a model makes it. `id` is told back with the result."""
-
-    name: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    id: str = "toolu_1"
-
-    @property
-    def block(self) -> dict[str, Any]:
-        """The call as a content block of the Messages API."""
-        return {"type": "tool_use", "id": self.id, "name": self.name, "input": dict(self.arguments)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What one request gets.
 
-    An error or any other plain body has a `body`; an answer of a model has `pieces` of text and then `tool_uses`, in
-    one piece or as a stream, as the request asks. `usage` is in the words of the Messages API.
+    An error or any other plain body has a `body`; an answer of a model has `pieces` of text and then `calls` of
+    tools, each a name and its arguments, in one piece or as a stream, as the request asks. `usage` is in the words of
+    the Messages API.
 
     `is_dropped` closes the connection without an answer; `is_cut` closes it in the middle of one, after the pieces;
     with an `error_event` a stream tells of an error there (an answer in one piece can't, and is whole).
@@ -67,7 +53,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     pieces: tuple[str, ...] = ()
-    tool_uses: tuple[ToolUse, ...] = ()
+    calls: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     stop_reason: str = "end_turn"
     usage: Mapping[str, int] = field(default_factory=lambda: {"input_tokens": 10, "output_tokens": 5})
     is_dropped: bool = False
@@ -83,8 +69,16 @@ class Answer:
     @property
     def content(self) -> list[dict[str, Any]]:
         """The content blocks of the whole answer."""
-        texts = [{"type": "text", "text": self.text}] if self.pieces or not self.tool_uses else []
-        return [*texts, *(each.block for each in self.tool_uses)]
+        texts = [{"type": "text", "text": self.text}] if self.pieces or not self.calls else []
+        return [*texts, *self.tool_uses]
+
+    @property
+    def tool_uses(self) -> list[dict[str, Any]]:
+        """The calls of tools as content blocks."""
+        return [
+            {"type": "tool_use", "id": f"toolu_{number}", "name": name, "input": dict(arguments)}
+            for number, (name, arguments) in enumerate(self.calls)
+        ]
 
 
 def says(*pieces: str, **options: Any) -> Answer:
@@ -92,9 +86,9 @@ def says(*pieces: str, **options: Any) -> Answer:
     return Answer(pieces=pieces, **options)
 
 
-def calls(tool: str, /, **arguments: Any) -> Answer:
-    """An answer that calls one tool; for several, or for text before them, give `says` its `tool_uses`."""
-    return Answer(tool_uses=(ToolUse(name=tool, arguments=arguments),), stop_reason="tool_use")
+def calls(*wanted: tuple[str, Mapping[str, Any]], text: str = "") -> Answer:
+    """An answer of the model that calls tools, each given by its name and arguments, after some text."""
+    return Answer(pieces=(text,) if text else (), calls=wanted, stop_reason="tool_use")
 
 
 def fails(status: int, kind: str = "api_error", message: str = "scripted failure", **headers: str) -> Answer:

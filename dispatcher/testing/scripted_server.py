@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from dispatcher.testing.answers import MODEL, REQUEST_ID, Answer, Script, ToolUse
+from dispatcher.testing.answers import MODEL, REQUEST_ID, Answer, Script
 
 __all__ = ["Recorded", "ScriptedServer", "serve"]
 
@@ -132,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         start = {**_message(answer, request), "content": [], "stop_reason": None}
         start["usage"] = {**answer.usage, "output_tokens": 1}
         self._event("message_start", message=start)
-        has_text = bool(answer.pieces) or not answer.tool_uses
+        has_text = bool(answer.pieces) or not answer.calls
         if has_text:
             self._event("content_block_start", index=0, content_block={"type": "text", "text": ""})
         for piece in answer.pieces:
@@ -146,17 +146,17 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if has_text:
             self._event("content_block_stop", index=0)
-        for index, tool_use in enumerate(answer.tool_uses, start=int(has_text)):
-            self._send_tool_use(index, tool_use)
+        for index, block in enumerate(answer.tool_uses, start=int(has_text)):
+            self._send_tool_use(index, block)
         delta = {"stop_reason": answer.stop_reason, "stop_sequence": None}
         self._event("message_delta", delta=delta, usage={"output_tokens": answer.usage["output_tokens"]})
         self._event("message_stop")
         self.wfile.write(b"0\r\n\r\n")
 
-    def _send_tool_use(self, index: int, tool_use: ToolUse) -> None:
+    def _send_tool_use(self, index: int, block: Mapping[str, Any]) -> None:
         """A call of a tool, its arguments in two pieces, as they come from a model."""
-        self._event("content_block_start", index=index, content_block={**tool_use.block, "input": {}})
-        text = json.dumps(dict(tool_use.arguments))
+        self._event("content_block_start", index=index, content_block={**block, "input": {}})
+        text = json.dumps(block["input"])
         for piece in (text[: len(text) // 2], text[len(text) // 2 :]):
             self._event("content_block_delta", index=index, delta={"type": "input_json_delta", "partial_json": piece})
         self._event("content_block_stop", index=index)
