@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dispatcher.agent import slugify
 from dispatcher.decisionlog.entry import EntryOutcome, LogEntry, entry_from_json, entry_to_json
 from dispatcher.decisionlog.redaction import Redaction
 from dispatcher.errors import DispatcherError
-from dispatcher.naming import slugify
 from dispatcher.private import open_private
 from dispatcher.settings.files import user_state_folder
 
