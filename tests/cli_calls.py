@@ -12,7 +12,7 @@ import pytest
 
 from dispatcher.cli.app import main
 
-__all__ = ["GARDENER", "TASK", "Outcome", "call", "write_team"]
+__all__ = ["GARDENER", "MEANT", "TASK", "Outcome", "call", "write_developers", "write_team"]
 
 GARDENER = """---
 name: gardener
@@ -36,6 +36,8 @@ You serve.
 """
 TASK = "sow vegetable seedlings"
 """A task for the gardener."""
+MEANT = "our k8s pods crash"
+"""A task for the operator of `write_developers`, who has no word of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,16 @@ def write_team(folder: Path) -> Path:
     """Puts the team's files into a new folder."""
     folder.mkdir()
     for name, text in {"gardener": GARDENER, "cook": COOK, "butler": BUTLER}.items():
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    return folder
+
+
+def write_developers(folder: Path) -> Path:
+    """Puts the files of agents whose trades the shipped encoder knows into a new folder."""
+    folder.mkdir()
+    told = {"operator": "Keeps Kubernetes clusters and deployments running", "author": "Writes copy for newsletters"}
+    for name, description in told.items():
+        text = f"---\nname: {name}\ndescription: {description}.\n---\nBe quick.\n"
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
     return folder
 

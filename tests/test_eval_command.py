@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from dispatcher.routing.weights import shipped_weights
-from tests.cli_calls import Outcome, call, write_team
+from tests.cli_calls import MEANT, Outcome, call, write_developers, write_team
 
 Evaluate = Callable[..., Outcome]
 Record = dict[str, Any]
@@ -135,7 +135,9 @@ def test_context_is_never_routed_on(evaluate: Evaluate) -> None:
 
 
 def test_a_mention_names_nobody_here(evaluate: Evaluate) -> None:
-    (found,) = predictions(evaluate, tasks=[{"task": "@gardener recipes for soup and bread", "agent": "Soup Cook"}])
+    (found,) = predictions(
+        evaluate, tasks=[{"task": "@gardener write recipes for soup, bread and stews", "agent": "Soup Cook"}]
+    )
     assert found["agent"] == "Soup Cook"
     assert len(found["ranking"]) == 2
 
@@ -149,11 +151,11 @@ def test_the_fallback_takes_no_task(evaluate: Evaluate) -> None:
 def test_weights_of_the_users_choice_decide(evaluate: Evaluate) -> None:
     tree = json.loads(shipped_weights().to_json())
     for name, entry in tree["scorers"].items():
-        entry.update(prose=float(name == "name.tfidf"), examples=float(name == "name.tfidf"))
+        entry.update(dict.fromkeys(entry, float(name == "name.tfidf")))
     Path("names.json").write_text(json.dumps(tree), encoding="utf-8")
-    task = {"task": "may the cook sow vegetable seedlings and keep snails away?", "agent": "gardener"}
-    assert predictions(evaluate, tasks=[task])[0]["ranking"][0][0] == "gardener"
-    assert predictions(evaluate, "--weights", "names.json", tasks=[task])[0]["ranking"][0][0] == "Soup Cook"
+    task = {"task": "gardener, write recipes for soup, bread and stews", "agent": "gardener"}
+    assert predictions(evaluate, tasks=[task])[0]["ranking"][0][0] == "Soup Cook"
+    assert predictions(evaluate, "--weights", "names.json", tasks=[task])[0]["ranking"][0][0] == "gardener"
 
 
 def test_enriched_examples_count(evaluate: Evaluate) -> None:
@@ -177,7 +179,7 @@ def test_json_is_as_its_schema_says(evaluate: Evaluate, capsys: pytest.CaptureFi
     assert len(figures["baselines"]) == 2
     assert set(figures["by_tag"]) == {"food", "none", "short"}
     assert figures["confusions"] == [{"expected": "gardener", "predicted": "Soup Cook", "tasks": [MISSED["task"]]}]
-    assert figures["comparison"]["both_right"] == 3
+    assert figures["comparison"]["both_right"] == 4  # that nobody takes what fits nobody is right, too
     assert figures["provenance"]["weights"] == shipped_weights().fingerprint
 
 
@@ -191,6 +193,19 @@ def test_a_report_lists_every_miss_with_its_explanation(evaluate: Evaluate, endi
         assert part in report
     assert "guests at eight" not in report
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", written)
+
+
+@pytest.mark.parametrize("ending", ["html", "md"])
+def test_a_report_tells_of_meaning_without_words(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, ending: str
+) -> None:
+    folder, path = write_developers(tmp_path / "developers"), Path(f"report.{ending}")
+    Path("tasks.jsonl").write_text(lines([{"task": MEANT, "agent": "author"}]), encoding="utf-8")
+    words = ["eval", "--agents", str(folder), "--tasks", "tasks.jsonl", "--report", str(path)]
+    assert call(capsys, words).code == 0
+    written = path.read_text(encoding="utf-8")
+    report = Text(written).text if ending == "html" else written
+    assert re.search(r"\+0\.\d+ meaning: nearest \(operator\.md:3\)", report)
 
 
 def test_a_report_of_another_kind_is_refused_before_the_work(evaluate: Evaluate) -> None:
@@ -210,8 +225,9 @@ def test_a_folder_that_is_not_there_is_noticed_before_the_work(evaluate: Evaluat
 
 def test_compare_says_which_tasks_moved(evaluate: Evaluate, team: Path) -> None:
     evaluate("--predictions", "old.jsonl")
-    cook = team / "cook.md"
-    cook.write_text(cook.read_text(encoding="utf-8").replace("soup, bread and stews", "porridge"), encoding="utf-8")
+    gardener = team / "gardener.md"
+    text = gardener.read_text(encoding="utf-8")
+    gardener.write_text(text.replace("Plans vegetable beds", "Plans vegetable beds, also for soup"), encoding="utf-8")
     outcome = evaluate("--compare", "old.jsonl", "--predictions", "new.jsonl")
     assert "tasks that moved: 1 up, 0 down; exact McNemar test p = 1.000" in outcome.out
     assert "up: Soup Cook -> gardener: a recipe for soup from my vegetable beds" in outcome.out

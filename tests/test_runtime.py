@@ -155,7 +155,9 @@ def test_agents_can_be_left_out(dispatcher: Dispatcher) -> None:
     without = dispatcher.route(REVIEW, exclude=["reviewer"]).candidates
     assert without
     assert "reviewer" not in {candidate.name for candidate in without}
-    assert dispatcher.plan(REVIEW, only=["cook"]).decision.agent is None
+    alone = dispatcher.plan(REVIEW, only=["cook"]).decision
+    assert [candidate.name for candidate in alone.candidates] == ["cook"]
+    assert alone.confidence < dispatcher.route(REVIEW).confidence
 
 
 def test_the_cost_is_worked_out_with_the_prices_of_config(registry: Registry, client: ScriptedClient) -> None:

@@ -10,12 +10,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dispatcher import ConfigError, Router
 from dispatcher.routing.confidence import FITS_FEATURES, RIGHT_FEATURES
+from dispatcher.routing.encoder import shipped_encoder
 from dispatcher.routing.index import FEATURES
-from dispatcher.routing.weights import Calibration, Weights, example_gate, load_weights, shipped_weights
+from dispatcher.routing.scorers import DENSE
+from dispatcher.routing.weights import (
+    KINDS,
+    Calibration,
+    Weights,
+    example_gate,
+    kind_shares,
+    load_weights,
+    shipped_weights,
+)
 from tests.workshop import TEAM
 
 Tree = dict[str, Any]
@@ -25,12 +36,14 @@ Tree = dict[str, Any]
 def weights() -> Weights:
     return Weights(
         prose={"name.tfidf": 0.5, "exclusion.tfidf": -0.25},
+        mixed={"name.tfidf": 0.4, "example.tfidf": 1.0},
         examples={"name.tfidf": 0.1, "example.bm25": 2.0},
         right=Calibration(intercept=-1.5, coefficients={"lead": 2.25}),
         fits=Calibration(intercept=0.75, coefficients={"log_whole": 1.0, "gate": -0.5}),
         fits_share=0.2,
         thresholds={"0.8": 0.4, "0.95": 0.9},
         provenance={"sets": [{"name": "werkstatt", "tasks": 12}], "note": "größer"},
+        encoder_digest=shipped_encoder().digest,
     )
 
 
@@ -59,17 +72,31 @@ def test_a_fingerprint_tells_weights_apart(weights: Weights) -> None:
     others = [
         dataclasses.replace(weights, fits_share=0.3),
         dataclasses.replace(weights, prose={**weights.prose, "name.tfidf": 0.51}),
+        dataclasses.replace(weights, mixed={}),
         dataclasses.replace(weights, thresholds={}),
+        dataclasses.replace(weights, encoder_digest="0123456789ab"),
     ]
-    assert len({each.fingerprint for each in (weights, *others)}) == 4
+    assert len({each.fingerprint for each in (weights, *others)}) == 6
 
 
-def test_weights_lie_between_those_for_prose_and_those_for_examples(weights: Weights) -> None:
-    name, example, exclusion = (FEATURES.index(each) for each in ("name.tfidf", "example.bm25", "exclusion.tfidf"))
-    prose, half, full = weights.for_share(0.0), weights.for_share(0.25), weights.for_share(0.5)
-    assert (prose[name], prose[example], prose[exclusion]) == (0.5, 0.0, -0.25)
-    assert (half[name], half[example]) == (pytest.approx(0.3), 1.0)
-    assert (full[name], full[example], full[exclusion]) == (0.1, 2.0, 0.0)
+def test_weights_lie_between_those_of_two_kinds_of_registries(weights: Weights) -> None:
+    names = ("name.tfidf", "example.tfidf", "example.bm25", "exclusion.tfidf")
+    columns = [FEATURES.index(name) for name in names]
+    found = {share: weights.for_share(share)[columns].tolist() for share in (0.0, 0.125, 0.25, 0.375, 0.5, 1.0)}
+    assert found[0.0] == [0.5, 0.0, 0.0, -0.25]
+    assert found[0.125] == pytest.approx([0.45, 0.5, 0.0, -0.125])
+    assert found[0.25] == [0.4, 1.0, 0.0, 0.0]
+    assert found[0.375] == pytest.approx([0.25, 0.5, 1.0, 0.0])
+    assert found[0.5] == found[1.0] == [0.1, 0.0, 2.0, 0.0]
+
+
+def test_the_shares_of_the_kinds_are_of_neighbours_and_make_up_one() -> None:
+    assert [kind_shares(gate).tolist() for gate in (0.0, 0.5, 1.0)] == np.eye(len(KINDS)).tolist()
+    for gate in np.linspace(0, 1, 21):
+        shares = kind_shares(gate)
+        assert shares.sum() == pytest.approx(1)
+        assert (shares >= 0).all()
+        assert shares[0] == 0 or shares[2] == 0
 
 
 def test_the_gate_opens_with_the_share_of_examples() -> None:
@@ -78,14 +105,20 @@ def test_the_gate_opens_with_the_share_of_examples() -> None:
     assert gates == sorted(gates)
 
 
-@pytest.mark.parametrize(
-    ("precision", "threshold"), [(0.1, 0.4), (0.8, 0.4), (0.81, 0.9), (0.95, 0.9), (0.96, 1.0), (1.0, 1.0)]
-)
+@pytest.mark.parametrize(("precision", "threshold"), [(0.1, 0.4), (0.8, 0.4), (0.81, 0.9), (0.95, 0.9)])
 def test_a_precision_gets_the_next_threshold_that_is_known(
     weights: Weights, precision: float, threshold: float
 ) -> None:
     assert weights.threshold_for(precision) == threshold
-    assert dataclasses.replace(weights, thresholds={}).threshold_for(precision) == 1.0
+
+
+@pytest.mark.parametrize("precision", [0.96, 1.0])
+def test_a_precision_that_was_never_reached_is_a_config_error(weights: Weights, precision: float) -> None:
+    with pytest.raises(ConfigError, match=rf"share of {precision:g} is right; the highest known is 0\.95") as caught:
+        weights.threshold_for(precision)
+    assert "routing.min_confidence" in str(caught.value.hint)
+    with pytest.raises(ConfigError, match="the highest known is none"):
+        dataclasses.replace(weights, thresholds={}).threshold_for(precision)
 
 
 def without(*keys: str) -> Callable[[Tree], None]:
@@ -116,7 +149,10 @@ BROKEN: dict[str, tuple[Callable[[Tree], None], str]] = {
     "no intercept": (without("confidence", "right", "intercept"), "intercept"),
     "no share": (without("confidence", "fits_share"), "fits_share"),
     "half a scorer": (without("scorers", "name.tfidf", "examples"), "examples"),
-    "an unknown scorer": (with_value({"prose": 1, "examples": 1}, "scorers", "smell.tfidf"), "no scorer smell.tfidf"),
+    "a scorer of format 1": (with_value({"prose": 1, "examples": 1}, "scorers", "name.tfidf"), "mixed"),
+    "an unknown scorer": (with_value({"prose": 1}, "scorers", "smell.tfidf"), "no scorer smell.tfidf"),
+    "an encoder in words": (with_value("the usual", "encoder"), ""),
+    "an encoder without a name": (with_value({"file": 7}, "encoder"), ""),
     "scorers as a list": (with_value([], "scorers"), ""),
     "a weight in words": (with_value("much", "scorers", "name.tfidf", "prose"), "much"),
     "no weight": (with_value(None, "scorers", "name.tfidf", "prose"), ""),
@@ -139,10 +175,11 @@ def test_a_broken_file_is_a_config_error_that_names_it(weights: Weights, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no JSON", b"[]", b"null", b"17", b"\xff\xfe{}", b"[" * 100_000, b'{"format": 1}']
+    "content",
+    [b"", b"no JSON", b"[]", b"null", b"17", b"\xff\xfe{}", b"[" * 100_000, b'{"format": 1}', b'{"format": 2}'],
 )
 def test_what_is_no_weights_file_is_a_config_error(tmp_path: Path, content: bytes) -> None:
-    assert_refused(tmp_path / "weights.json", content, "no weights file of format 1")
+    assert_refused(tmp_path / "weights.json", content, "no weights file of format 2")
 
 
 def assert_refused(path: Path, content: bytes, said: str) -> None:
@@ -162,9 +199,12 @@ def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path, name: str)
 
 def test_the_shipped_weights_are_complete_and_within_reason() -> None:
     shipped = shipped_weights()
-    assert set(shipped.prose) == set(shipped.examples) == set(FEATURES)
-    assert all(weight >= 0 for name, weight in shipped.prose.items() if name != "exclusion.tfidf")
-    assert shipped.prose["exclusion.tfidf"] < 0
+    exclusion = FEATURES.index("exclusion.tfidf")
+    assert set(shipped.prose) == set(shipped.mixed) == set(shipped.examples) == set(FEATURES)
+    assert (np.delete(shipped.table, exclusion, axis=1) >= 0).all()
+    assert (shipped.table[:, exclusion] < 0).all()
+    assert (shipped.table[:, [FEATURES.index(name) for name in DENSE]] > 0).all()
+    assert shipped.encoder_digest == shipped.encoder.digest == shipped_encoder().digest
     assert set(shipped.right.coefficients) <= set(RIGHT_FEATURES)
     assert set(shipped.fits.coefficients) <= set(FITS_FEATURES)
     assert 0 < shipped.fits_share < 1

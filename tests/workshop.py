@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from dispatcher import Agent, Decision, Example, Source, Trigger
+from dispatcher.routing.scorers import DENSE
+from dispatcher.routing.weights import shipped_weights
 
-__all__ = ["BAKER", "JOINER", "TAILOR", "TEAM", "UX", "WELDER", "craft", "ranking"]
+__all__ = ["BAKER", "JOINER", "TAILOR", "TEAM", "UX", "WELDER", "WORDS_ALONE", "craft", "ranking"]
 
 
 def craft(name: str, description: str = "", prompt: str = "", **fields: Any) -> Agent:
@@ -52,3 +55,12 @@ WELDER = craft(
 )
 UX = craft("UX Researcher", "Interviews customers and tests prototypes with them.")
 TEAM = (BAKER, TAILOR, JOINER, WELDER, UX)
+
+_NO_MEANING = dict.fromkeys(DENSE, 0.0)
+WORDS_ALONE = dataclasses.replace(
+    shipped_weights(),
+    prose={**shipped_weights().prose, **_NO_MEANING},
+    mixed={**shipped_weights().mixed, **_NO_MEANING},
+    examples={**shipped_weights().examples, **_NO_MEANING},
+)
+"""The shipped weights without the scorers of meaning, for what is to be told of words."""

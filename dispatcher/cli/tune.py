@@ -81,6 +81,8 @@ def tune(
     console = Console(quiet=quiet)
     if calls is not None and accuracy is not None:
         raise UsageError("--calls and --accuracy are two ways to say the same", hint="give one of them")
+    if encoders is not None and not encoders.is_dir():
+        raise UsageError(f"{encoders}: there is no such folder", hint="check --encoders")
     before = load_weights(weights) if weights is not None else shipped_weights()
     replaced = load_weights(out) if out.exists() else None
     chosen = load_encoder(encoder) if encoder is not None else before.encoder

@@ -21,18 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FITS_FEATURES", "RIGHT_FEATURES", "confidence_features", "confidence_of"]
 
-_RANKING = (
-    "probability",
-    "lead",
-    "agreement",
-    "first_places",
-    "mean_rank",
-    "spread",
-    "agents",
-    "peak",
-    "gate",
-    "words",
-)
 _COSINES = {
     "whole": "whole.tfidf",
     "description": "description.tfidf",
@@ -42,11 +30,36 @@ _COSINES = {
     "meaning": "meaning.prose",
     "example_meaning": "meaning.examples",
 }
-RIGHT_FEATURES = (*_RANKING, *_COSINES, "gated_phrases")
+RIGHT_FEATURES = (
+    "probability",
+    "second",
+    "lead",
+    "agreement",
+    "first_places",
+    "mean_rank",
+    "spread",
+    "agents",
+    "peak",
+    "gate",
+    "words",
+    *_COSINES,
+    "gated_phrases",
+)
 """What tells whether the first is the right one, if any is."""
 
-FITS_FEATURES = (*_RANKING, *(f"log_{name}" for name in _COSINES), "gated_phrases")
-"""What tells whether any agent fits: the same, but that it matters most whether there is any likeness at all."""
+FITS_FEATURES = (
+    "agents",
+    "peak",
+    "gate",
+    "words",
+    "matched",
+    "log_whole",
+    "log_characters",
+    "log_phrases",
+    "log_meaning",
+    "gated_phrases",
+)
+"""What tells whether any agent fits: whether there is any likeness at all, rather than how clear the first place is."""
 
 _MOST_PROBABILITY = 0.98
 _MOST_LEAD = 0.4
@@ -68,10 +81,11 @@ def confidence_features(
     gate: how far the registry is known by examples, 0 to 1.
     word_count: how many words of the task can carry meaning.
 
-    probability: the softmax of the best, as log odds. lead: its distance to the next. agreement: the weighted share of
-    features that it leads, and first_places the plain one. mean_rank: its mean place in all features, as a logarithm.
-    spread: the entropy of the softmax, 0 to 1. agents: the logarithm of their number. peak: how far the best cosine
-    stands out of the mean. whole, and the names of _COSINES: the largest cosines, and their logarithms.
+    probability: the softmax of the best, as log odds, and second: that of the next. lead: the distance between the two.
+    agreement: the weighted share of features that the best leads, and first_places the plain one. mean_rank: its mean
+    place in all features, as a logarithm. spread: the entropy of the softmax, 0 to 1. agents: the logarithm of their
+    number. peak: how far the best cosine stands out of the mean. matched: BM25 of the best, a word of the task. And the
+    names of _COSINES: the largest cosines, and their logarithms.
     """
     best = int(np.argmax(logits))
     shifted = np.exp(logits - logits.max())
@@ -90,6 +104,8 @@ def confidence_features(
     entropy = -float((softmax * np.log(np.maximum(softmax, 1e-12))).sum())
     return {
         "probability": math.log(probability / (1 - probability)),
+        "second": float(np.sort(softmax)[-2]) if len(softmax) > 1 else 0.0,
+        "matched": float(scores.raw[best, _COLUMN["whole.bm25"]]) / max(word_count, 1),
         "lead": min(lead, _MOST_LEAD),
         "agreement": float((positive * leads).sum() / max(positive.sum(), 1e-9)),
         "first_places": float(leads.sum() / max(int(is_met.sum()), 1)),

@@ -48,8 +48,10 @@ def build_dense(agents: Sequence[FieldWords], encoder: Encoder) -> DenseIndex:
     examples = [
         (row, words, weight) for row, agent in enumerate(agents) for field, words, weight in agent if field == "example"
     ]
-    of_examples = np.zeros_like(prose)
+    of_examples, strongest = np.zeros_like(prose), np.zeros(len(agents))
     if examples:
         rows, texts, weights = zip(*examples, strict=True)
         np.add.at(of_examples, list(rows), np.array(weights)[:, None] * encoder.encode(texts))
-    return DenseIndex(encoder, np.stack([prose, unit(of_examples)]))
+        np.maximum.at(strongest, list(rows), weights)
+    # A mean does not notice that all which it is of counts less.
+    return DenseIndex(encoder, np.stack([prose, unit(of_examples) * strongest[:, None]]))

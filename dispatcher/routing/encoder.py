@@ -11,6 +11,8 @@ import functools
 import hashlib
 import io
 import math
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -120,7 +122,7 @@ def load_encoder(path: Path) -> Encoder:
         raise ConfigError(
             f"{path}: the encoder can't be read: {problem.strerror}", hint="it belongs beside its weights file"
         ) from None
-    except (ValueError, KeyError, TypeError, EOFError) as problem:
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
         raise ConfigError(f"{path}: this is no encoder: {problem}", hint="it belongs beside its weights file") from None
 
 
@@ -134,8 +136,10 @@ def _parse(content: bytes, path: Path | None) -> StemEncoder:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         stems = arrays["stems"].tobytes().decode().split("\n")
         vectors, scales, parts = arrays["vectors"], arrays["scales"], arrays["parts"]
-    if vectors.dtype != np.int8 or vectors.shape[:1] != scales.shape or len(stems) != len(scales):
+    if vectors.dtype != np.int8 or vectors.ndim != 2 or scales.shape != (len(vectors),) or len(stems) != len(vectors):
         raise ValueError("its tables do not fit together")
+    if not (np.isfinite(scales).all() and np.isfinite(parts).all()):
+        raise ValueError("not all of its numbers are numbers to reckon with")
     first, second, third = (float(part) for part in parts)
     digest = hashlib.sha256(content).hexdigest()[:12]
     return StemEncoder(stems, vectors, scales, (first, second, third), path=path, digest=digest)

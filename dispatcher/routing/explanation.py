@@ -8,24 +8,28 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dispatcher.agent import Agent, Passage
 from dispatcher.routing.decision import Evidence
+from dispatcher.routing.dense import DENSE_PARTS
 from dispatcher.routing.index import FEATURES, Index
 from dispatcher.routing.passages import keywords, passages
-from dispatcher.routing.scorers import DENSE, KEYWORDS
+from dispatcher.routing.scorers import DENSE, KEYWORDS, WHOLE
 from dispatcher.routing.text import VIEWS, Word, analyze, content_stems
 
 __all__ = ["amounts_by_field", "evidence_of"]
 
 _MOST_EVIDENCE = 12
 _LEAST_SHARE = 0.005
-_WHOLE = "whole"
+_LEAST_ALIKE = 0.25  # of the pieces of two words, lest any be listed that only end alike
+_WITH_VECTORS = frozenset({"example"}).union(*DENSE_PARTS)
 
 _Amounts = dict[str, dict[str, float]]  # by field, then by term or word
+_Held = Sequence[tuple[Passage, list[Word]]]
 
 
 def amounts_by_field(parts: NDArray[np.float64]) -> tuple[tuple[str, float], ...]:
@@ -45,11 +49,9 @@ def evidence_of(
     held = [(passage, analyze(passage.text)) for passage in passages(agent)]
     found: list[Evidence] = []
     for field, amounts in given.items():
-        of_field = [entry for entry in held if field in (_WHOLE, entry[0].field)]
-        found.extend(_shared_out(field, amounts, of_field, agent))
+        found.extend(_shared_out(field, amounts, _of_field(field, held), agent))
     for field, amounts in of_pieces.items():
-        of_field = [entry for entry in held if field in (_WHOLE, entry[0].field)]
-        found.extend(_alike(field, amounts, of_field, agent))
+        found.extend(_alike(field, amounts, _of_field(field, held), agent))
     found.extend(_keyword_evidence(index, agent, row, words, float(shares[FEATURES.index(KEYWORDS)])))
     found.extend(_nearest_in_meaning(index, agent, row, words, shares, held))
     found = [one for one in found if abs(one.contribution) >= _LEAST_SHARE]
@@ -77,20 +79,25 @@ def _given_by_field(
     return given, of_pieces
 
 
-def _alike(
-    field: str, amounts: Mapping[str, float], held: Sequence[tuple[Passage, list[Word]]], agent: Agent
-) -> Iterator[Evidence]:
-    """For each word of the task that met by its pieces alone, the word of the file that has most of them."""
-    pieces_of = VIEWS["characters"]
+def _of_field(field: str, held: _Held) -> _Held:
+    """The passages that a field's scorers read."""
+    fields = WHOLE if field == "whole" else (field,)
+    return [entry for entry in held if entry[0].field in fields]
+
+
+def _alike(field: str, amounts: Mapping[str, float], held: _Held, agent: Agent) -> Iterator[Evidence]:
+    """For each word of the task that met by its pieces alone, the word of the file that is most like it; nothing where
+    none is much like it, as then its pieces stand in words that have little to do with it."""
+    places: dict[Word, Passage] = {}
+    for passage, words in held:
+        for word in words:
+            places.setdefault(word, passage)
+    pieces = {word: frozenset(VIEWS["characters"]([word])) for word in places}
     for written, amount in amounts.items():
-        own = set(pieces_of(analyze(written)))
-        likeness = (
-            (len(own & set(pieces_of([word]))), -order, word, passage)
-            for order, (passage, words) in enumerate(held)
-            for word in words
-        )
-        count, _, word, passage = max(likeness, key=lambda found: found[:2], default=(0, 0, None, None))
-        if count and word is not None and passage is not None:
+        own = frozenset(VIEWS["characters"](analyze(written)))
+        likeness, word = max(((_likeness(own, pieces[word]), word) for word in places), key=itemgetter(0))
+        if likeness >= _LEAST_ALIKE:
+            passage = places[word]
             yield Evidence(
                 field=field,
                 words=(f"{written} ~ {word.written}",),
@@ -101,17 +108,23 @@ def _alike(
             )
 
 
+def _likeness(first: frozenset[str], second: frozenset[str]) -> float:
+    """The share of the pieces of two words that both have (Dice 1945)."""
+    return 2 * len(first & second) / max(1, len(first) + len(second))
+
+
 def _nearest_in_meaning(
     index: Index,
     agent: Agent,
     row: int,
     words: Sequence[Word],
     shares: NDArray[np.float64],
-    held: Sequence[tuple[Passage, list[Word]]],
+    held: _Held,
 ) -> Iterator[Evidence]:
     """The passage of the agent whose vector is nearest to the task's, with what the vectors gave."""
     columns = [FEATURES.index(name) for name in DENSE]
     given = float(index.dense.score([words])[0, row] @ shares[columns])
+    held = [entry for entry in held if entry[0].field in _WITH_VECTORS]
     if not held or not given:
         return
     encoder = index.dense.encoder
@@ -127,9 +140,7 @@ def _nearest_in_meaning(
     )
 
 
-def _shared_out(
-    field: str, amounts: Mapping[str, float], held: Sequence[tuple[Passage, list[Word]]], agent: Agent
-) -> Iterator[Evidence]:
+def _shared_out(field: str, amounts: Mapping[str, float], held: _Held, agent: Agent) -> Iterator[Evidence]:
     """Shares what a field gave among its passages; each term counts for the passage that holds most of the rest."""
     left = dict(amounts)
     while left:

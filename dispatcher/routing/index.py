@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +22,15 @@ from dispatcher.routing.regression import ExampleRegression, fit_regression
 from dispatcher.routing.scorers import DENSE, KEYWORDS, REGRESSION, SCORERS, scorers_of
 from dispatcher.routing.text import VIEWS, Word, analyze, content_stems, readings
 
-__all__ = ["FEATURES", "Index", "TaskScores", "build_index"]
+__all__ = ["FEATURES", "Index", "TaskScores", "best_of", "build_index"]
 
 FEATURES: tuple[str, ...] = (*(scorer.name for scorer in SCORERS), KEYWORDS, REGRESSION, *DENSE)
 _KEYWORDS, _REGRESSION = FEATURES.index(KEYWORDS), FEATURES.index(REGRESSION)
 _DENSE = [FEATURES.index(name) for name in DENSE]
+
+# Vectors of any two texts have something in common, so the nearest agent counts in full from this cosine on only.
+_FULL_LIKENESS = 0.5
+_LEAST_BEST = np.array([_FULL_LIKENESS if name in DENSE else 0.0 for name in FEATURES])
 _LONGEST_KEYWORD = 4  # words
 _CELLS_AT_A_TIME = 2_000_000  # of the tables of many tasks: 16 MB
 
@@ -42,18 +47,17 @@ _VIEW_FIELDS: Mapping[str, frozenset[str]] = {
 class TaskScores:
     """What the scorers say of a task.
 
-    `raw` has a row an agent and a column a feature; `best` is the largest of each column, by which the columns are
-    divided before they are put together; `lengths` make cosines of the raw sums.
+    `raw` has a row an agent and a column a feature; `lengths` make cosines of the raw sums. `best` is the largest of
+    each column, by which the columns are divided before they are put together.
     """
 
     raw: NDArray[np.float64]
-    best: NDArray[np.float64]
     lengths: NDArray[np.float64]
+    best: NDArray[np.float64]
 
-    def of(self, rows: Sequence[int]) -> TaskScores:
-        """The scores of some agents alone."""
-        raw = self.raw[rows]
-        return TaskScores(raw, raw.max(axis=0, initial=0.0), self.lengths)
+    @classmethod
+    def of(cls, raw: NDArray[np.float64], lengths: NDArray[np.float64]) -> TaskScores:
+        return cls(raw, lengths, best_of(raw))
 
     @property
     def relative(self) -> NDArray[np.float64]:
@@ -64,6 +68,13 @@ class TaskScores:
     def cosines(self) -> NDArray[np.float64]:
         """Each column divided by the length of the task's vector: cosines, for the TF-IDF scorers."""
         return self.raw / np.where(self.lengths > 0, self.lengths, 1.0)
+
+
+def best_of(raw: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """What the columns of some agents' scores are divided by: the largest of each; shape (..., agents, features) to
+    (..., features)."""
+    largest = raw.max(axis=-2, initial=0.0)
+    return np.where(largest > 0, np.maximum(largest, _LEAST_BEST), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +121,7 @@ class Index:
             raw[list(self.keywords[keyword]), _KEYWORDS] += len(keyword)
         if self.regression is not None:
             raw[:, _REGRESSION] = self.regression.scores(_regression_terms(words))
-        return TaskScores(raw, raw.max(axis=0, initial=0.0), lengths)
+        return TaskScores.of(raw, lengths)
 
     def keywords_in(self, words: Sequence[Word]) -> list[tuple[str, ...]]:
         """The keywords that stand in a task, each once."""

@@ -227,7 +227,7 @@ class Router:
             return _Ranking((), 0.0, np.zeros(0), np.zeros((0, 0)), words, rules)
         weights = self.weights.for_share(self.index.example_share)
         everyone = everyone or self.index.score(words)
-        scores = everyone if is_everyone else everyone.of(rows)
+        scores = everyone if is_everyone else TaskScores.of(everyone.raw[rows], everyone.lengths)
         total = max(float(np.maximum(weights, 0.0).sum()), 1e-9)
         logits = scores.relative @ weights
         for rule in rules:

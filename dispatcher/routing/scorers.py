@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["DENSE", "KEYWORDS", "REGRESSION", "SCORERS", "Scorer", "scorers_of"]
+__all__ = ["DENSE", "KEYWORDS", "REGRESSION", "SCORERS", "WHOLE", "Scorer", "scorers_of"]
 
-_WHOLE = ("name", "description", "trigger", "example", "context", "body")
+WHOLE = ("name", "description", "trigger", "example", "context", "body")
+"""The fields that count as the whole of an agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +41,16 @@ SCORERS: tuple[Scorer, ...] = (
     Scorer("bullet.tfidf", ("bullet",), "words", "tfidf"),
     Scorer("body.tfidf", ("body",), "words", "tfidf"),
     Scorer("body.bm25", ("body",), "words", "bm25"),
-    Scorer("whole.tfidf", _WHOLE, "words", "tfidf"),
-    Scorer("whole.bm25", _WHOLE, "words", "bm25"),
+    Scorer("whole.tfidf", WHOLE, "words", "tfidf"),
+    Scorer("whole.bm25", WHOLE, "words", "bm25"),
     Scorer("exclusion.tfidf", ("exclusion",), "words", "tfidf"),
     Scorer("example.phrases", ("example",), "phrases", "tfidf"),
-    Scorer("whole.phrases", _WHOLE, "phrases", "tfidf"),
+    Scorer("whole.phrases", WHOLE, "phrases", "tfidf"),
     Scorer("name.characters", ("name",), "characters", "tfidf"),
     Scorer("description.characters", ("description",), "characters", "tfidf"),
     Scorer("example.characters", ("example",), "characters", "tfidf"),
     Scorer("body.characters", ("body",), "characters", "tfidf"),
-    Scorer("whole.characters", _WHOLE, "characters", "tfidf"),
+    Scorer("whole.characters", WHOLE, "characters", "tfidf"),
 )
 
 KEYWORDS = "trigger.keywords"

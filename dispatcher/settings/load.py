@@ -298,7 +298,8 @@ def _did_you_mean(keys: KeyPath) -> str:
 
     *parents, written = keys
     beside = {field.name: (*parents, field.name) for field in dataclasses.fields(_tree_at(tuple(parents)))}
-    anywhere = {path[-1]: path for path in reversed([*setting_paths()])}  # of several of a name the first
+    # Of several of a name, that of the model which answers goes before those of its helpers.
+    anywhere = {path[-1]: path for path in sorted(setting_paths(), key=lambda path: path[0] == "llm")}
     for places in (beside, anywhere):
         found = process.extractOne(written, sorted(places), scorer=fuzz.ratio, score_cutoff=60)
         if found is not None:

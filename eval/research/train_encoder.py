@@ -9,8 +9,9 @@ collections. Learned from: the benchmarks' example turns and enriched examples, 
 and the bullets of all files as if they were tasks. With --folds, each benchmark registry and the bundled agents also
 get an encoder that was trained without them, and without the agents of WILD that bear their names.
 
-The task's vector is compared with those of all agents of its registry, and the right one is made likelier (a softmax
-over cosines). Vectors start from a singular value decomposition of the agents' texts.
+A step either compares tasks with the texts of all agents of their registry, or with the means of some other tasks of
+each agent, and makes the right agent likelier (a softmax over cosines). Vectors start from a singular value
+decomposition of the agents' texts.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -40,7 +42,10 @@ ROOT = Path(__file__).resolve().parents[2]
 TASKS = Path(__file__).with_name("tasks.jsonl")
 DIMENSIONS = 128
 FEWEST_TEXTS = 3  # that have a stem, for it to get a vector
-STEPS = 600
+STEPS = 900
+SHARE_OF_EXAMPLES = 0.4  # of the steps, that compare tasks with tasks
+EXAMPLES = 6  # of an agent, that a task is compared with
+MOST_AGENTS = 300
 BATCH = 256
 SEED = 20
 LEARNING_RATE = 2e-3
@@ -164,48 +169,101 @@ class Vocabulary:
         return (scipy.sparse.diags(1 / np.where(lengths > 0, lengths, 1)) @ matrix).tocsr().astype(np.float32)
 
 
+class Batch(NamedTuple):
+    """Tasks of one kind of one corpus: the corpus's number, the tasks as rows, and the row of each one's agent."""
+
+    corpus: int
+    tasks: scipy.sparse.csr_matrix
+    agents: NDArray[np.int64]
+
+    @property
+    def by_agent(self) -> list[NDArray[np.int64]]:
+        """The places of the tasks of each agent that has three at least."""
+        order = np.argsort(self.agents, kind="stable")
+        groups = np.split(order, np.flatnonzero(np.diff(self.agents[order])) + 1)
+        return [group for group in groups if len(group) >= 3]
+
+
+class Encoding(torch.nn.Module):
+    """What is learned: a vector a stem and what it counts, what an agent's parts count, and how sharp a choice is."""
+
+    def __init__(self, texts: scipy.sparse.csr_matrix) -> None:
+        super().__init__()
+        self.vectors = torch.nn.Parameter(torch.tensor(first_vectors(texts)))
+        self.gains = torch.nn.Parameter(torch.zeros(texts.shape[1]))
+        self.parts = torch.nn.Parameter(torch.tensor([1.0, 0.5, 1.0]))
+        self.sharpness = torch.nn.Parameter(torch.tensor([3.0, 2.5]))  # among texts, among examples
+
+    def table(self) -> torch.Tensor:
+        return self.vectors * torch.exp(self.gains)[:, None]
+
+    def among_texts(self, tasks: scipy.sparse.csr_matrix, agents: Sequence[scipy.sparse.csr_matrix]) -> torch.Tensor:
+        """How likely each agent is for each task, by the agents' parts; shape (tasks, agents)."""
+        table = self.table()
+        parts = [unit(torch.sparse.mm(thinned(part, AGENT_WORDS_LEFT_OUT), table)) for part in agents]
+        of_agents = unit(sum(weight * part for weight, part in zip(self.parts, parts, strict=True)))
+        return torch.exp(self.sharpness[0]) * unit(torch.sparse.mm(thinned(tasks, WORDS_LEFT_OUT), table)) @ of_agents.T
+
+    def among_examples(self, tasks: scipy.sparse.csr_matrix, groups: Sequence[NDArray[np.int64]]) -> torch.Tensor:
+        """How likely each group is for the first of each, by the others of it; shape (groups, groups)."""
+        table = self.table()
+        firsts = unit(torch.sparse.mm(thinned(tasks[[group[0] for group in groups]], WORDS_LEFT_OUT), table))
+        others = np.concatenate([group[1:] for group in groups])
+        owners = torch.tensor(np.repeat(np.arange(len(groups)), [len(group) - 1 for group in groups]))
+        vectors = unit(torch.sparse.mm(thinned(tasks[others], WORDS_LEFT_OUT), table))
+        means = unit(torch.zeros_like(firsts).index_add(0, owners, vectors))
+        return torch.exp(self.sharpness[1]) * firsts @ means.T
+
+
 def train(corpora: Sequence[Corpus], steps: int = STEPS) -> StemEncoder:
     """An encoder that has seen some corpora."""
     torch.manual_seed(SEED)
     chance = np.random.default_rng(SEED)
     vocabulary = Vocabulary(corpora)
     agents = [[vocabulary.rows(list(texts)) for texts in zip(*corpus.parts, strict=True)] for corpus in corpora]
-    batches = [
-        (number, vocabulary.rows([text for text, _ in pairs]), np.array([row for _, row in pairs]), weight)
-        for number, corpus in enumerate(corpora)
-        for kind, weight in KINDS.items()
-        if (pairs := corpus.tasks[kind])
-    ]
-    share = np.array([weight * math.sqrt(len(rows)) for _, _, rows, weight in batches])
-    share /= share.sum()
-    vectors = torch.nn.Parameter(torch.tensor(first_vectors(scipy.sparse.vstack([m for part in agents for m in part]))))
-    gains = torch.nn.Parameter(torch.zeros(len(vocabulary.numbers)))
-    mixture = torch.nn.Parameter(torch.tensor([1.0, 0.5, 1.0]))
-    sharpness = torch.nn.Parameter(torch.tensor(3.0))
-    rates = (LEARNING_RATE, 1e-2, 2e-2)
-    groups = ([vectors], [gains], [mixture, sharpness])
-    optimizer = torch.optim.Adam([{"params": group, "lr": rate} for group, rate in zip(groups, rates, strict=True)])
+    batches, shares = batches_of(corpora, vocabulary, KINDS)
+    examples, example_shares = batches_of(corpora, vocabulary, {"turns+written": 1.0})
+    encoding = Encoding(scipy.sparse.vstack([part for parts in agents for part in parts]))
+    rates = {"vectors": LEARNING_RATE, "gains": 1e-2, "parts": 2e-2, "sharpness": 2e-2}
+    optimizer = torch.optim.Adam([{"params": [getattr(encoding, name)], "lr": rate} for name, rate in rates.items()])
     for step in range(steps):
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        for group, rate in zip(optimizer.param_groups, rates.values(), strict=True):
             group["lr"] = rate * min(1.0, max(0.05, (steps - step) / (0.4 * steps)))
-        number, tasks, rows, _ = batches[chance.choice(len(batches), p=share)]
-        chosen = chance.choice(len(rows), min(BATCH, len(rows)), replace=False)
-        table = vectors * torch.exp(gains)[:, None]
-        of_tasks = unit(torch.sparse.mm(thinned(tasks[chosen], WORDS_LEFT_OUT), table))
-        of_agents = unit(
-            sum(
-                weight * unit(torch.sparse.mm(thinned(part, AGENT_WORDS_LEFT_OUT), table))
-                for weight, part in zip(mixture, agents[number], strict=True)
-            )
-        )
-        logits = torch.exp(sharpness) * of_tasks @ of_agents.T
-        loss = torch.nn.functional.cross_entropy(logits, torch.tensor(rows[chosen]))
+        if chance.random() < SHARE_OF_EXAMPLES:
+            batch = examples[chance.choice(len(examples), p=example_shares)]
+            groups = [chance.permutation(group)[: EXAMPLES + 1] for group in some(batch.by_agent, MOST_AGENTS, chance)]
+            logits, right = encoding.among_examples(batch.tasks, groups), torch.arange(len(groups))
+        else:
+            batch = batches[chance.choice(len(batches), p=shares)]
+            chosen = chance.choice(len(batch.agents), min(BATCH, len(batch.agents)), replace=False)
+            logits = encoding.among_texts(batch.tasks[chosen], agents[batch.corpus])
+            right = torch.tensor(batch.agents[chosen])
         optimizer.zero_grad()
-        loss.backward()
+        torch.nn.functional.cross_entropy(logits, right).backward()
         optimizer.step()
-    table = (vectors * torch.exp(gains)[:, None]).detach().numpy() * vocabulary.idf[:, None]
-    first, second, third = (round(float(weight), 4) for weight in mixture.detach())
+    table = encoding.table().detach().numpy() * vocabulary.idf[:, None]
+    first, second, third = (round(float(weight), 4) for weight in encoding.parts.detach())
     return StemEncoder.from_vectors(list(vocabulary.numbers), table, (first, second, third))
+
+
+def batches_of(
+    corpora: Sequence[Corpus], vocabulary: Vocabulary, kinds: Mapping[str, float]
+) -> tuple[list[Batch], NDArray[np.float64]]:
+    """The tasks of all corpora by kind, and how often each batch is to be drawn."""
+    batches, shares = [], []
+    for number, corpus in enumerate(corpora):
+        for kind, weight in kinds.items():
+            pairs = [pair for each in kind.split("+") for pair in corpus.tasks[each]]
+            if len(pairs) >= 3:
+                rows = vocabulary.rows([text for text, _ in pairs])
+                batches.append(Batch(number, rows, np.array([row for _, row in pairs])))
+                shares.append(weight * math.sqrt(len(pairs)))
+    return batches, np.array(shares) / sum(shares)
+
+
+def some(groups: list[NDArray[np.int64]], most: int, chance: np.random.Generator) -> list[NDArray[np.int64]]:
+    """So many groups at most, drawn by chance."""
+    return groups if len(groups) <= most else [groups[place] for place in chance.choice(len(groups), most, False)]
 
 
 def first_vectors(texts: scipy.sparse.csr_matrix) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from dispatcher.evaluation.tasks import LabelledTask, check_labels, read_tasks
 from dispatcher.judge.replay import read_picks
 from dispatcher.registry import Registry
 from dispatcher.routing.encoder import Encoder, shipped_encoder
-from dispatcher.routing.index import FEATURES, TaskScores, build_index
+from dispatcher.routing.index import FEATURES, TaskScores, best_of, build_index
 from dispatcher.routing.text import analyze, content_stems
 from dispatcher.routing.weights import example_gate
 
@@ -66,13 +66,12 @@ class Problem:
     @property
     def relative(self) -> NDArray[np.float32]:
         """Each feature divided by the best of its task."""
-        best = self.raw.max(axis=1, keepdims=True)
-        return np.asarray(self.raw / np.where(best > 0, best, 1.0))
+        best = best_of(self.raw)[:, None, :].astype(np.float32)
+        return np.asarray(self.raw / np.where(best > 0, best, np.float32(1)))
 
     def scores(self, task: int) -> TaskScores:
         """What the index said of one task."""
-        raw = self.raw[task].astype(float)
-        return TaskScores(raw, raw.max(axis=0, initial=0.0), self.lengths[task].astype(float))
+        return TaskScores.of(self.raw[task].astype(float), self.lengths[task].astype(float))
 
     def in_scope(self) -> Problem:
         """Only the tasks that have an agent."""
