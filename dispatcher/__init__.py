@@ -31,9 +31,11 @@ if TYPE_CHECKING:
         Trigger,
     )
     from dispatcher.agentfile import ReadResult, read_agent_file
+    from dispatcher.decisionlog import DecisionLog
     from dispatcher.errors import (
         AgentFileError,
         AttachmentError,
+        BudgetError,
         ConfigError,
         DispatcherError,
         LLMError,
@@ -71,9 +73,11 @@ _PLACES = {
         "Trigger",
     ),
     "dispatcher.agentfile": ("ReadResult", "read_agent_file"),
+    "dispatcher.decisionlog": ("DecisionLog",),
     "dispatcher.errors": (
         "AgentFileError",
         "AttachmentError",
+        "BudgetError",
         "ConfigError",
         "DispatcherError",
         "LLMError",
@@ -116,12 +120,14 @@ __all__ = [
     "AnthropicJudge",
     "Attachment",
     "AttachmentError",
+    "BudgetError",
     "Candidate",
     "Capability",
     "Collaborator",
     "Completion",
     "ConfigError",
     "Decision",
+    "DecisionLog",
     "DecisionMade",
     "Diagnostic",
     "Dispatcher",

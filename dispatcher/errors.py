@@ -7,19 +7,21 @@
     │   ├── VariableError     2     a prompt has placeholders that nobody defined
     │   └── AttachmentError   2     a file given with the task can't be read or sent
     ├── AgentFileError        3     agent files leave nothing to work with
-    └── LLMError              5     the model's service did not give a complete answer
-        ├── OfflineError            no credential, and config wants an error instead of a preview
-        ├── CredentialError         the service refused the key
-        ├── UnknownModelError       the service has no model of that name
-        ├── PromptTooLongError      the prompt is larger than the model's window
-        ├── RequestError            the service refused the request for another reason
-        ├── RateLimitError          too many requests, after the retries
-        ├── OverloadedError         the service has no capacity, after the retries
-        ├── ServiceError            the service failed, after the retries
-        ├── ResponseTimeoutError    no answer in time
-        ├── NetworkError            the service could not be reached
-        ├── AnswerError             the answer is not what was asked for: declined, cut off, or of another shape
-        └── BrokenStreamError       the answer stopped in the middle; what came is kept in `partial`
+    ├── LLMError              5     the model's service did not give a complete answer
+    │   ├── OfflineError            no credential, and config wants an error instead of a preview
+    │   ├── CredentialError         the service refused the key
+    │   ├── UnknownModelError       the service has no model of that name
+    │   ├── PromptTooLongError      the prompt is larger than the model's window
+    │   ├── RequestError            the service refused the request for another reason
+    │   ├── RateLimitError          too many requests, after the retries
+    │   ├── OverloadedError         the service has no capacity, after the retries
+    │   ├── CircuitOpenError        the model failed so often just now that it is not asked
+    │   ├── ServiceError            the service failed, after the retries
+    │   ├── ResponseTimeoutError    no answer in time
+    │   ├── NetworkError            the service could not be reached
+    │   ├── AnswerError             the answer is not what was asked for: declined, cut off, or of another shape
+    │   └── BrokenStreamError       the answer stopped in the middle; what came is kept in `partial`
+    └── BudgetError           7     a budget is spent; `spent` says how much
 
 Abstaining, "no agent fits" and a lenient parse are results, not errors.
 This module imports nothing of the package.
@@ -27,11 +29,15 @@ This module imports nothing of the package.
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "AgentFileError",
     "AnswerError",
     "AttachmentError",
     "BrokenStreamError",
+    "BudgetError",
+    "CircuitOpenError",
     "ConfigError",
     "CredentialError",
     "DispatcherError",
@@ -107,14 +113,26 @@ class AgentFileError(DispatcherError):
 class LLMError(DispatcherError):
     """The model's service did not give a complete answer.
 
-    `request_id` is the service's own name for the request, to be quoted to its support.
+    `request_id` is the service's own name for the request, to be quoted to its support. `retry_after` is the wait in
+    seconds that it asked for. `should_retry` is what it says of another attempt, if it says anything. `attempts` are
+    those that were made (`dispatcher.llm.Attempt`), where something kept count.
     """
 
     exit_code = 5
 
-    def __init__(self, message: str, *, hint: str | None = None, request_id: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.request_id = request_id
+        self.retry_after = retry_after
+        self.should_retry: bool | None = None
+        self.attempts: tuple[Any, ...] = ()
 
 
 class OfflineError(LLMError):
@@ -138,22 +156,15 @@ class RequestError(LLMError):
 
 
 class RateLimitError(LLMError):
-    """Too many requests, after the retries; `retry_after` is the wait in seconds that the service asked for."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str | None = None,
-        request_id: str | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message, hint=hint, request_id=request_id)
-        self.retry_after = retry_after
+    """Too many requests, after the retries."""
 
 
 class OverloadedError(LLMError):
     """The service has no capacity, after the retries."""
+
+
+class CircuitOpenError(LLMError):
+    """A model failed so often just now that it is not asked again yet; `retry_after` says when it will be."""
 
 
 class ServiceError(LLMError):
@@ -189,3 +200,29 @@ class BrokenStreamError(LLMError):
     ) -> None:
         super().__init__(message, hint=hint, request_id=request_id)
         self.partial = partial
+
+
+class BudgetError(DispatcherError):
+    """A budget does not allow another request; nothing was sent.
+
+    `budget` is its name ("run", "day"), `limit` what it allows, `spent` what was spent of it and `estimate` about what
+    the request would have cost, all in US dollars.
+    """
+
+    exit_code = 7
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        budget: str = "",
+        limit: float = 0.0,
+        spent: float = 0.0,
+        estimate: float = 0.0,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.budget = budget
+        self.limit = limit
+        self.spent = spent
+        self.estimate = estimate

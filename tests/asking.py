@@ -18,8 +18,9 @@ REQUEST = Request(
     max_tokens=100,
 )
 
-Ask = Callable[[AnthropicClient], tuple[list[str], Completion]]
-"""Sends the request, and returns the pieces in which the answer came (none if at once) and the completion."""
+Ask = Callable[[Any], tuple[list[str], Completion]]
+"""Sends the request, closes the client, and returns the pieces in which the answer came (none if at once) and the
+completion."""
 
 
 def client_for(
@@ -31,14 +32,14 @@ def client_for(
     return AnthropicClient(LLMSettings(**options), environment=environment)
 
 
-def _complete(client: AnthropicClient) -> tuple[list[str], Completion]:
+def _complete(client: Any) -> tuple[list[str], Completion]:
     try:
         return [], client.complete(REQUEST)
     finally:
         client.close()
 
 
-def _stream(client: AnthropicClient) -> tuple[list[str], Completion]:
+def _stream(client: Any) -> tuple[list[str], Completion]:
     try:
         *deltas, last = client.stream(REQUEST)
     finally:
@@ -46,17 +47,18 @@ def _stream(client: AnthropicClient) -> tuple[list[str], Completion]:
     return _parts(deltas, last)
 
 
-def _acomplete(client: AnthropicClient) -> tuple[list[str], Completion]:
+def _acomplete(client: Any) -> tuple[list[str], Completion]:
     async def ask() -> Completion:
         try:
-            return await client.acomplete(REQUEST)
+            answer: Completion = await client.acomplete(REQUEST)
+            return answer
         finally:
             await client.aclose()
 
     return [], asyncio.run(ask())
 
 
-def _astream(client: AnthropicClient) -> tuple[list[str], Completion]:
+def _astream(client: Any) -> tuple[list[str], Completion]:
     async def ask() -> list[TextDelta | Completion]:
         try:
             return [event async for event in client.astream(REQUEST)]

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tests.scripted_server import Answer, Recorded, ScriptedServer, fails, says
+from dispatcher.testing import Answer, Recorded, ScriptedServer, fails, says
 
 __all__ = ["BATCH", "TaskWriter", "tasks_for"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher import AttachmentError, Dispatcher, Registry, load_attachment
-from tests.scripted_client import ScriptedClient
+from dispatcher.testing import ScriptedClient
 
 REVIEWER = "---\nname: reviewer\ndescription: Reviews pull requests for bugs and style.\n---\nYou review code.\n"
 REVIEW = "review this pull request for bugs"

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from dispatcher.testing import ScriptedServer, breaks_off, fails, says, serve
 from tests.cli_calls import TASK, Outcome, call, write_team
-from tests.scripted_server import ScriptedServer, breaks_off, fails, says, serve
 
 Dispatch = Callable[..., Outcome]
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from dispatcher import __version__
+from dispatcher.testing import says, serve
 from tests.cli_calls import GARDENER, MEANT, TASK, Outcome, call, write_developers, write_team
-from tests.scripted_server import says, serve
 
 Dispatch = Callable[..., Outcome]
 
@@ -223,7 +223,10 @@ def test_precision_chooses_nobody_who_is_not_sure_enough(dispatch: Dispatch) -> 
     assert (beyond.code, "the highest known is" in " ".join(beyond.err.split())) == (2, True)
 
 
-def test_meaning_is_shown_with_its_passage_and_without_words(dispatch: Dispatch, tmp_path: Path) -> None:
+def test_meaning_is_shown_with_its_passage_and_without_words(
+    dispatch: Dispatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISPATCH_ROUTING_MIN_CONFIDENCE", "0")
     folder = write_developers(tmp_path / "developers")
     in_full = " ".join(dispatch("--agents", str(folder), "route", "--explain", MEANT).err.split())
     assert re.search(r"\+0\.\d+ meaning: nearest \S+operator\.md:3 \"Keeps Kubernetes", in_full)

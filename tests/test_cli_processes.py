@@ -18,8 +18,8 @@ from typing import IO, Any
 
 import pytest
 
+from dispatcher.testing import ScriptedServer, says, serve, stalls
 from tests.cli_calls import TASK, write_team
-from tests.scripted_server import ScriptedServer, says, serve, stalls
 
 PROGRAM = (sys.executable, "-m", "dispatcher")
 SECONDS = 60.0

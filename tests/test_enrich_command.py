@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+from dispatcher.testing import Answer, Recorded, ScriptedServer, fails, rate_limited, says, serve
 from tests.cli_calls import Outcome, call
-from tests.scripted_server import Answer, Recorded, ScriptedServer, fails, rate_limited, says, serve
 from tests.task_writer import BATCH, TaskWriter, tasks_for
 
 PROGRAM = (sys.executable, "-m", "dispatcher")

@@ -24,8 +24,8 @@ from dispatcher.errors import (
 )
 from dispatcher.llm import AnthropicBatches, AnthropicClient
 from dispatcher.settings import Price
+from dispatcher.testing import Answer, Recorded, ScriptedServer, fails, rate_limited, says, serve
 from tests.asking import client_for
-from tests.scripted_server import Answer, Recorded, ScriptedServer, fails, rate_limited, says, serve
 from tests.task_writer import BATCH, TaskWriter, tasks_for
 from tests.workshop import craft
 

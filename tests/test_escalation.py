@@ -30,8 +30,7 @@ from dispatcher.errors import OverloadedError
 from dispatcher.judge import Escalator, JudgeMemory, Policy
 from dispatcher.routing.weights import Calibration
 from dispatcher.settings import JudgeSettings, LLMSettings, Price, RoutingSettings, Rule
-from tests.scripted_client import ScriptedClient
-from tests.scripted_server import says, serve, stalls
+from dispatcher.testing import ScriptedClient, says, serve, stalls
 from tests.workshop import TEAM, craft, ranking
 
 TASK = "sew a seam in the bread"

@@ -11,8 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 
+from dispatcher.testing import ScriptedServer, fails, says, serve
 from tests.cli_calls import Outcome, call, write_team
-from tests.scripted_server import ScriptedServer, fails, says, serve
 from tests.test_report import Page
 
 Evaluate = Callable[..., Outcome]

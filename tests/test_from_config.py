@@ -10,8 +10,7 @@ import pytest
 from dispatcher import AgentFileError, ConfigError, Dispatcher, Registry, Stopped, UsageError
 from dispatcher.errors import OfflineError
 from dispatcher.routing.weights import shipped_weights
-from tests.scripted_client import ScriptedClient
-from tests.scripted_server import serve
+from dispatcher.testing import ScriptedClient, serve
 
 REVIEWER = "---\nname: reviewer\ndescription: Reviews pull requests for bugs and style.\n---\nYou review code.\n"
 COOK = "---\nname: cook\ndescription: Writes recipes for dinner and dessert.\n---\nYou cook.\n"
@@ -77,7 +76,7 @@ def test_a_run_under_way_finishes_on_what_it_began_with(tmp_path: Path) -> None:
     dispatcher.reload()
     *_, last = events
     assert isinstance(last, Stopped)
-    assert last.reply.cost == pytest.approx(1)
+    assert last.reply.cost == pytest.approx(10 / 1_000_000)
     assert names_in(dispatcher) == ["cook"]
 
 
@@ -108,7 +107,7 @@ def test_a_reload_that_fails_changes_nothing(
     with pytest.raises(kind):
         dispatcher.reload()
     assert names_in(dispatcher) == ["reviewer"]
-    assert dispatcher.dispatch(REVIEW).text == "fine"
+    assert dispatcher.dispatch(REVIEW).text == "an answer"
 
 
 def test_only_what_was_read_from_config_can_be_reloaded(registry_of: Callable[..., Registry]) -> None:

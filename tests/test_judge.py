@@ -17,9 +17,8 @@ from dispatcher.judge import JudgeMemory
 from dispatcher.judge.prompt import SCHEMA, build_request, estimated_usage
 from dispatcher.judge.replay import Pick, read_picks
 from dispatcher.settings import JudgeSettings, Price
+from dispatcher.testing import ScriptedClient, ScriptedServer, fails, says, serve
 from tests.asking import client_for
-from tests.scripted_client import ScriptedClient
-from tests.scripted_server import ScriptedServer, fails, says, serve
 
 SHORTLIST = (
     Option(name="baker", description="Bakes bread."),
@@ -144,11 +143,11 @@ def test_nobody_can_be_the_answer(ask: Ask) -> None:
 def test_an_answer_that_can_not_be_used_is_a_fault_that_has_cost_something(
     ask: Ask, answer: str, options: dict[str, Any]
 ) -> None:
-    client = ScriptedClient(answer, **options) if answer else ScriptedClient(" ", **options)
+    client = ScriptedClient(says(answer or " ", **options))
     verdict = ask(AnthropicJudge(client), QUESTION)
     assert verdict.fault
     assert verdict.pick is None
-    assert verdict.usage.prompt_tokens == 1_000_000
+    assert verdict.usage.prompt_tokens == 10
     assert verdict.cost
 
 

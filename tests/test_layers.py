@@ -16,15 +16,15 @@ PACKAGE = Path(dispatcher.__file__).parent
 LAYERS = (
     ("errors", "version"),
     ("agent",),
-    ("naming",),
+    ("naming", "private"),
     ("settings",),
     ("scopes", "enriched"),
     ("agentfile", "llm"),
-    ("registry", "routing"),
-    ("judge", "enrich"),
+    ("registry", "routing", "budgets", "tracing"),
+    ("judge", "enrich", "decisionlog"),
     ("runtime",),
     ("evaluation",),
-    ("cli",),
+    ("cli", "testing"),
     ("__main__",),
 )
 LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}

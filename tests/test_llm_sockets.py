@@ -21,8 +21,7 @@ from dispatcher.errors import (
     ServiceError,
     UnknownModelError,
 )
-from tests.asking import REQUEST, STREAMS, WAYS, Ask, client_for
-from tests.scripted_server import (
+from dispatcher.testing import (
     REQUEST_ID,
     Answer,
     ScriptedServer,
@@ -33,6 +32,7 @@ from tests.scripted_server import (
     serve,
     stalls,
 )
+from tests.asking import REQUEST, STREAMS, WAYS, Ask, client_for
 
 SOON = {"retry_after": "0.01"}
 
@@ -70,6 +70,7 @@ def test_an_answer_comes_with_its_usage_and_request_id(server: ScriptedServer, a
         stop_reason="end_turn",
         usage=Usage(input_tokens=3, output_tokens=9, cache_write_tokens=20, cache_read_tokens=100),
         request_id=REQUEST_ID,
+        content=({"type": "text", "text": "Looks fine."},),
     )
 
 

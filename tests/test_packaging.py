@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BASH_BLOCKS = re.findall(r"^```bash\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 DISPATCH_LINES = re.findall(r"(?:^|/bin/)(dispatch .*)$", "".join(BASH_BLOCKS), re.MULTILINE)
+EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 SECONDS = 120.0
 
 needs_checkout = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a git checkout knows the tracked files")
@@ -119,11 +120,16 @@ def test_the_readmes_calls_of_the_program_are_right() -> None:
 
 
 def test_the_readmes_example_of_the_library_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    exec(compile(example, "README.md", "exec"), {})
+    exec(compile(EXAMPLES[0], "README.md", "exec"), {})
     printed = capsys.readouterr().out
     assert printed.startswith("backend-engineer ")
     assert "not_sent" in printed
+
+
+@pytest.mark.parametrize("example", EXAMPLES[1:])
+def test_the_readmes_other_examples_run(example: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(example, "README.md", "exec"), {})
+    assert capsys.readouterr().out
 
 
 def test_the_readme_shows_what_the_first_command_prints() -> None:

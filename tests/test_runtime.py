@@ -28,12 +28,12 @@ from dispatcher import (
 from dispatcher.errors import BrokenStreamError, OfflineError
 from dispatcher.runtime import ABSTAINED
 from dispatcher.settings import LLMSettings, Price, RoutingSettings
-from tests.scripted_client import ScriptedClient
-from tests.scripted_server import says, serve
+from dispatcher.testing import REQUEST_ID, ScriptedClient, breaks_off, says, serve
 
 REVIEWER = "---\nname: reviewer\ndescription: Reviews pull requests for bugs and style.\n---\nYou review code.\n"
 COOK = "---\nname: cook\ndescription: Writes recipes for dinner and dessert.\nmodel: opus\n---\nYou cook.\n"
 TEMPLATE = "---\nname: builder\ndescription: Builds.\n---\nBuild {{KIND}}.\n\nFor {{WHO}}, as {{KIND}}: {{DONE}}.\n"
+USAGE = {"input_tokens": 1_000_000, "output_tokens": 100_000}
 REVIEW, NONSENSE = "review this pull request for bugs", "zzz qqq"
 
 RegistryOf = Callable[..., Registry]
@@ -46,7 +46,7 @@ def registry(registry_of: RegistryOf) -> Registry:
 
 @pytest.fixture
 def client() -> ScriptedClient:
-    return ScriptedClient("Looks ", "fine.")
+    return ScriptedClient(says("Looks ", "fine.", usage=USAGE))
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_task_goes_to_its_agent_and_the_answer_comes_back(
     reply = run(dispatcher, REVIEW)
     assert reply.decision.agent is not None
     assert reply.decision.agent.name == "reviewer"
-    assert (reply.text, reply.stop_reason, reply.request_id) == ("Looks fine.", "end_turn", "req_7")
+    assert (reply.text, reply.stop_reason, reply.request_id) == ("Looks fine.", "end_turn", REQUEST_ID)
     assert (reply.was_sent, reply.is_complete) == (True, True)
     [sent] = client.requests
     assert (sent.model, sent.system, sent.max_tokens) == ("claude-sonnet-5-5", "You review code.\n", 16_000)
@@ -170,14 +170,14 @@ def test_the_cost_is_worked_out_with_the_prices_of_config(registry: Registry, cl
 
 @pytest.mark.parametrize("stop_reason", ["max_tokens", "refusal", "model_context_window_exceeded"])
 def test_an_answer_that_is_not_whole_says_so(registry: Registry, run: Run, stop_reason: str) -> None:
-    reply = run(Dispatcher(registry, client=ScriptedClient("I", stop_reason=stop_reason)), REVIEW)
+    reply = run(Dispatcher(registry, client=ScriptedClient(says("I", stop_reason=stop_reason))), REVIEW)
     assert (reply.text, reply.stop_reason, reply.was_sent, reply.is_complete) == ("I", stop_reason, True, False)
 
 
 def test_an_error_of_the_service_comes_after_the_pieces(registry: Registry) -> None:
-    broken = ScriptedClient("Looks", error=BrokenStreamError("cut", partial="Looks"))
+    broken = ScriptedClient(breaks_off("Looks"))
     seen: list[Event] = []
-    with pytest.raises(BrokenStreamError, match="cut"):
+    with pytest.raises(BrokenStreamError, match="broke off after 5 characters"):
         seen.extend(event for event in tee(Dispatcher(registry, client=broken).stream(REVIEW), seen))
     assert TextDelta(text="Looks") in seen
 

@@ -14,11 +14,8 @@ import yaml
 
 from dispatcher import ConfigError, Rule, Settings
 from dispatcher.settings import (
-    EnrichSettings,
-    JudgeSettings,
     LLMSettings,
     LoadedSettings,
-    RoutingSettings,
     load_settings,
     settings_schema,
 )
@@ -122,12 +119,23 @@ ENVIRONMENT = {
     "DISPATCH_LLM_API_KEY_ENV": ("MY_KEY", "MY_KEY"),
     "DISPATCH_LLM_TIMEOUT": ("1.5", 1.5),
     "DISPATCH_LLM_MAX_RETRIES": ("0", 0),
+    "DISPATCH_LLM_FALLBACKS": ("opus, haiku", ("opus", "haiku")),
+    "DISPATCH_LLM_DEADLINE": ("9.5", 9.5),
+    "DISPATCH_LLM_BREAKER_FAILURES": ("0", 0),
+    "DISPATCH_LLM_BREAKER_SECONDS": ("2", 2),
     "DISPATCH_LLM_MAX_TOKENS": ("7", 7),
     "DISPATCH_LLM_OFFLINE": ("error", "error"),
     "DISPATCH_LLM_PRICES": ("{}", {}),
     "DISPATCH_ENRICH_MODEL": ("haiku", "haiku"),
     "DISPATCH_ENRICH_COUNT": ("7", 7),
     "DISPATCH_ENRICH_CONCURRENCY": ("2", 2),
+    "DISPATCH_BUDGET_RUN": ("0.5", 0.5),
+    "DISPATCH_BUDGET_DAY": ("5", 5),
+    "DISPATCH_LOG_STORE": ("false", False),
+    "DISPATCH_LOG_PATH": ("/var/log/mine", "/var/log/mine"),
+    "DISPATCH_LOG_KEEP_DAYS": ("7", 7),
+    "DISPATCH_LOG_MAX_BYTES": ("1000", 1000),
+    "DISPATCH_LOG_REDACT": ("['a,b', c]", ("a,b", "c")),
 }
 
 
@@ -142,15 +150,9 @@ def test_every_setting_has_an_environment_variable(load: Load, name: str) -> Non
 def vars_of(settings: Settings) -> dict[str, Any]:
     """Every setting by its path, joined with underscores."""
     top = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    sections = {
-        "routing": RoutingSettings,
-        "judge": JudgeSettings,
-        "llm": LLMSettings,
-        "enrich": EnrichSettings,
-    }
-    for section, tree in sections.items():
-        values = top.pop(section)
-        top |= {f"{section}_{field.name}": getattr(values, field.name) for field in dataclasses.fields(tree)}
+    for name in ("routing", "judge", "llm", "enrich", "budget", "log"):
+        section = top.pop(name)
+        top |= {f"{name}_{field.name}": getattr(section, field.name) for field in dataclasses.fields(section)}
     return top
 
 
@@ -334,6 +336,19 @@ def test_a_project_can_not_say_where_the_key_is_sent(load: Load) -> None:
     ]
 
 
+def test_a_project_can_not_raise_what_a_user_spends_in_a_day(load: Load) -> None:
+    loaded = load("dispatcher: {budget: {day: 1000, run: 2}}", user="dispatcher: {budget: {day: 1}}")
+    assert (loaded.settings.budget.day, loaded.settings.budget.run) == (1, 2)
+    assert "it decides what you spend in all projects together" in loaded.notices[0]
+
+
+@pytest.mark.parametrize("text", ["store: false", "path: ./l", "keep_days: 3", "max_bytes: 1", "redact: [x]"])
+def test_a_project_can_not_say_what_is_kept_of_tasks(load: Load, text: str) -> None:
+    loaded = load(f"dispatcher: {{log: {{{text}}}}}")
+    assert loaded.settings == Settings()
+    assert "of your tasks" in loaded.notices[0] or "your tasks are kept" in loaded.notices[0]
+
+
 def test_a_project_does_not_hide_where_the_user_sends_the_key(load: Load) -> None:
     user = "dispatcher: {llm: {base_url: 'http://mine', api_key_env: MINE}}"
     llm = load(SECRET_PLACES, user=user).settings.llm
@@ -366,9 +381,15 @@ def test_the_examples_of_that_config_are_valid(load: Load) -> None:
     head, _, settings = text.partition("dispatcher:\n")
     lines = [line.replace("# ", "", 1) if "# " in line and is_setting(line) else line for line in settings.split("\n")]
     loaded = load(f"{head}dispatcher:\n" + "\n".join(lines), config=None)
-    assert {"agents", "rules", "routing.fallback", "llm.prices.my-model", "llm.offline", "enrich.count"} <= set(
-        loaded.origins
-    )
+    assert {
+        "agents",
+        "rules",
+        "routing.fallback",
+        "llm.prices.my-model",
+        "llm.offline",
+        "llm.fallbacks",
+        "enrich.count",
+    } <= set(loaded.origins)
 
 
 def is_setting(line: str) -> bool:

@@ -11,9 +11,8 @@ import pytest
 from dispatcher import OfflineClient, Usage
 from dispatcher.errors import AnswerError, OfflineError, OverloadedError
 from dispatcher.llm import LLMClient, acomplete_json, complete_json
+from dispatcher.testing import REQUEST_ID, ScriptedClient, ScriptedServer, fails, says, serve
 from tests.asking import REQUEST, client_for
-from tests.scripted_client import ScriptedClient
-from tests.scripted_server import REQUEST_ID, ScriptedServer, fails, says, serve
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -85,13 +84,13 @@ def test_a_fence_around_the_object_does_no_harm(ask: Any, text: str) -> None:
 def test_an_answer_of_another_shape_is_an_error(ask: Any, text: str, message: str) -> None:
     with pytest.raises(AnswerError, match=message) as caught:
         ask_of(ask, ScriptedClient(text))
-    assert (caught.value.request_id, caught.value.exit_code) == ("req_7", 5)
+    assert (caught.value.request_id, caught.value.exit_code) == (REQUEST_ID, 5)
 
 
 @pytest.mark.parametrize("stop", ["refusal", "max_tokens", "model_context_window_exceeded", "pause_turn"])
 def test_an_answer_that_is_not_whole_is_an_error_though_it_is_json(ask: Any, stop: str) -> None:
     with pytest.raises(AnswerError) as caught:
-        ask_of(ask, ScriptedClient('{"pick": "x"}', stop_reason=stop))
+        ask_of(ask, ScriptedClient(says('{"pick": "x"}', stop_reason=stop)))
     assert caught.value.stop_reason == stop
 
 

@@ -1,7 +1,8 @@
 """The commands, and what becomes of an error: one clear line and an exit code.
 
 0 done; 1 a check or gate was missed, or the output could not be written; 2 usage and config; 3 agent files;
-4 abstained; 5 the model's service gave no whole answer; 130 interrupted; 141 nobody reads the output any more.
+4 abstained; 5 the model's service gave no whole answer; 7 a budget is spent; 130 interrupted; 141 nobody reads the
+output any more.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
-from dispatcher.cli import agents, config, enrich, evaluate, route, run, tune, versions
+from dispatcher.cli import agents, config, enrich, evaluate, feedback, log, route, run, tune, versions
 from dispatcher.cli.console import Console
 from dispatcher.cli.group import OUTPUT_CLOSED, TaskGroup
 from dispatcher.errors import DispatcherError, UsageError
@@ -62,6 +63,8 @@ app.add_typer(config_app)
 app.command("eval")(evaluate.evaluate)
 app.command("tune")(tune.tune)
 app.command("enrich")(enrich.enrich)
+app.command("log")(log.log)
+app.command("feedback")(feedback.feedback)
 app.command("version")(versions.version)
 
 

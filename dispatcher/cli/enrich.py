@@ -140,8 +140,8 @@ def _collect(run: Enriching, client: AnthropicClient, console: Console, *, waits
 
 def _confirm(estimate: Estimate, console: Console) -> None:
     """Raises UsageError unless somebody agrees to the calls."""
-    from dispatcher.enrich import in_dollars
     from dispatcher.errors import UsageError
+    from dispatcher.llm import in_dollars
 
     if not console.is_interactive:
         raise UsageError("nothing was asked, since nobody is there to agree to it", hint="add --yes")

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dispatcher.cli.console import Console, one_line, short
-from dispatcher.enrich import AskOptions, Enriching, Estimate, Plan, Reason, WrittenLine, in_dollars
+from dispatcher.enrich import AskOptions, Enriching, Estimate, Plan, Reason, WrittenLine
 from dispatcher.evaluation import Gain, Metrics
+from dispatcher.llm import in_dollars
 
 __all__ = ["show_gain", "show_outcome", "show_plan"]
 

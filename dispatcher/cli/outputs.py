@@ -8,11 +8,12 @@ from typing import Any
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from dispatcher.agent import Agent, Diagnostic
+from dispatcher.decisionlog import LogEntry
 from dispatcher.evaluation.escalation import EscalationFigures
 from dispatcher.evaluation.metrics import AgentMetrics, Bin, Confusion, CoveragePoint, Metrics
 from dispatcher.evaluation.report import Report
 from dispatcher.evaluation.statistics import Comparison, Interval
-from dispatcher.llm import ModelChoice, Usage, request_body
+from dispatcher.llm import Attempt, ModelChoice, Usage, request_body
 from dispatcher.registry import PassedOver, Registry
 from dispatcher.routing import Decision, Evidence, Explanation, How, Judgement, Outcome
 from dispatcher.runtime import Plan, Reply
@@ -25,6 +26,7 @@ __all__ = [
     "ConfigOutput",
     "EvalOutput",
     "ListOutput",
+    "LogOutput",
     "RouteOutput",
     "RunOutput",
     "SettingOutput",
@@ -104,6 +106,8 @@ class RunOutput(TypedDict):
     usage: Usage | None
     cost_usd: float | None
     request_id: str | None
+    attempts: list[Attempt]
+    """The requests that were made; the last one brought the answer."""
     notices: list[str]
     errors: list[Diagnostic]
     """The agent files that were lost."""
@@ -178,6 +182,16 @@ class EvalOutput(TypedDict):
     """What asking a judge gave, with --judge."""
 
 
+class LogOutput(TypedDict):
+    schema_version: int
+    path: str
+    """The folder of the log."""
+    entries: list[LogEntry]
+    """The last one first."""
+    faults: list[str]
+    """The lines that were passed over."""
+
+
 OUTPUTS: dict[str, Any] = {
     "run": RunOutput,
     "route": RouteOutput,
@@ -186,6 +200,7 @@ OUTPUTS: dict[str, Any] = {
     "agents-check": CheckOutput,
     "config-show": ConfigOutput,
     "eval": EvalOutput,
+    "log": LogOutput,
     "version": VersionOutput,
 }
 
@@ -230,6 +245,7 @@ def run_output(
         "usage": reply.usage if reply and was_sent else None,
         "cost_usd": reply.cost if reply and was_sent else None,
         "request_id": reply.request_id if reply else None,
+        "attempts": list(reply.attempts) if reply and was_sent else [],
         "notices": [*notices, *plan.notices],
         "errors": list(registry.errors),
     }

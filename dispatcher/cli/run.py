@@ -48,6 +48,7 @@ def run(
     explain: Annotated[bool, typer.Option("--explain", help="Say in full why this agent, and which model.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print exactly what would be sent; send nothing.")] = False,
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer when it is whole.")] = False,
+    no_store: Annotated[bool, typer.Option("--no-store", help="Keep nothing of this conversation.")] = False,
     precision: options.PrecisionOption = None,
     escalate: options.EscalateOption = None,
     agents: options.AgentsOption = None,
@@ -59,6 +60,7 @@ def run(
 ) -> int:
     """Choose the right agent for a task and print its answer."""
     from dispatcher.cli.choosing import choose
+    from dispatcher.cli.decision_log import open_log
     from dispatcher.cli.inputs import read_task
     from dispatcher.cli.setting_up import load_dispatcher
     from dispatcher.runtime import load_attachment
@@ -69,6 +71,7 @@ def run(
     dispatcher = load_dispatcher(
         console, agents=agents, config=config, variables=var, precision=precision, escalate=escalate
     )
+    dispatcher.log = None if no_store else open_log(dispatcher.settings.log, console)
     run_options: RunOptions = {
         "agent": agent,
         "model": model,

@@ -132,6 +132,9 @@ def show_preview(plan: Plan, console: Console, *, key: str) -> None:
 
 def show_reply(reply: Reply, console: Console) -> None:
     """What the run took."""
+    for attempt in reply.attempts:
+        if attempt.error is not None:
+            console.notice(f"{attempt.model}: {one_line(attempt.message, 3 * console.width)}")
     used = reply.usage
     cached = f" ({used.cache_read_tokens:,} of them cached)" if used.cache_read_tokens else ""
     cost = f"${reply.cost:.4f}" if reply.cost is not None else "cost unknown: add the model to llm.prices"

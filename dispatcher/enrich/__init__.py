@@ -20,7 +20,7 @@ from dispatcher.enrich.asking import ask
 from dispatcher.enrich.batching import collect, submit
 from dispatcher.enrich.effect import agents_with
 from dispatcher.enrich.enriching import AskOptions, Enriching, Failure, estimate_jobs
-from dispatcher.enrich.estimating import Estimate, in_dollars
+from dispatcher.enrich.estimating import Estimate
 from dispatcher.enrich.journal import BatchRecord, Journal, JournalContent, Journals, read_journals, read_text
 from dispatcher.enrich.lines import WrittenLine, merged
 from dispatcher.enrich.planning import Job, Plan, Reason, enriched_paths, make_plan
@@ -45,7 +45,6 @@ __all__ = [
     "collect",
     "enriched_paths",
     "estimate_jobs",
-    "in_dollars",
     "make_plan",
     "merged",
     "read_journals",

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 
 from dispatcher.agent import Agent
 from dispatcher.enrich.answers import Names, Refused, fold, read_answer
-from dispatcher.enrich.estimating import Estimate, estimate, in_dollars
+from dispatcher.enrich.estimating import Estimate, estimate
 from dispatcher.enrich.journal import Journals
 from dispatcher.enrich.lines import WrittenLine
 from dispatcher.enrich.planning import Job
 from dispatcher.enrich.prompting import SCHEMA, near_miss_count, request_for
 from dispatcher.errors import AnswerError, LLMError, UsageError
-from dispatcher.llm import Completion, Request, Usage, cost_of, parse_json
+from dispatcher.llm import Completion, Request, Usage, cost_of, in_dollars, parse_json
 from dispatcher.settings import Price
 
 __all__ = ["AskOptions", "Enriching", "Failure", "estimate_jobs"]

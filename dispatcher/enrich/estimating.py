@@ -6,18 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dispatcher.llm import Request, Usage, cost_of
+from dispatcher.llm.tokens import estimated_tokens
 from dispatcher.settings import Price
 
-__all__ = ["BATCH_FACTOR", "Estimate", "estimate", "in_dollars"]
+__all__ = ["BATCH_FACTOR", "Estimate", "estimate"]
 
 BATCH_FACTOR = 0.5
 """What a call in a batch costs, in terms of one by itself."""
 
-_CHARACTERS_A_TOKEN = 4
 _TOKENS_A_TASK = 40
 _TOKENS_AROUND = 150  # the schema on the way in, the braces on the way out
-_LEAST_IN_CENTS = 0.1
-_FIRST_DENSE_SIGN = "\u2e80"  # from here on a sign is about a token: Chinese, Japanese, Korean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +47,6 @@ def estimate(
     )
 
 
-def in_dollars(amount: float) -> str:
-    """An amount as people write it, with as many digits as tell something of it."""
-    return f"${amount:.2f}" if amount >= _LEAST_IN_CENTS or amount == 0 else f"${amount:.4f}"
-
-
 def _prompt_tokens(request: Request) -> int:
     texts = [request.system, *(str(message.content) for message in request.messages)]
-    return _TOKENS_AROUND + sum(map(_tokens, texts))
-
-
-def _tokens(text: str) -> int:
-    dense = sum(sign >= _FIRST_DENSE_SIGN for sign in text)
-    return dense + (len(text) - dense) // _CHARACTERS_A_TOKEN
+    return _TOKENS_AROUND + sum(map(estimated_tokens, texts))

@@ -1,4 +1,5 @@
-"""The LLM layer: a client protocol, the client for the Messages API, one that sends nothing; model names and prices.
+"""The LLM layer: a client protocol, the client for the Messages API, one that sends nothing, and one
+that tries again and elsewhere; model names and prices.
 
 Knows nothing of agents or routing.
 """
@@ -10,10 +11,23 @@ from dispatcher.llm.anthropic_client import (
     has_credential,
     request_body,
 )
+from dispatcher.llm.attempts import AttemptPolicy
 from dispatcher.llm.batches import AnthropicBatches, BatchClient, BatchState
-from dispatcher.llm.client import COMPLETE_STOPS, NOT_SENT, Completion, LLMClient, Message, Request, TextDelta, Usage
-from dispatcher.llm.models import ModelChoice, choose_model, cost_of
+from dispatcher.llm.circuits import Circuits
+from dispatcher.llm.client import (
+    COMPLETE_STOPS,
+    NOT_SENT,
+    Attempt,
+    Completion,
+    LLMClient,
+    Message,
+    Request,
+    TextDelta,
+    Usage,
+)
+from dispatcher.llm.models import ModelChoice, choose_model, cost_of, in_dollars
 from dispatcher.llm.offline import OfflineClient
+from dispatcher.llm.resilient import ResilientClient
 from dispatcher.llm.structured import acomplete_json, complete_json, parse_json
 
 __all__ = [
@@ -22,14 +36,18 @@ __all__ = [
     "STANDARD_BASE_URL",
     "AnthropicBatches",
     "AnthropicClient",
+    "Attempt",
+    "AttemptPolicy",
     "BatchClient",
     "BatchState",
+    "Circuits",
     "Completion",
     "LLMClient",
     "Message",
     "ModelChoice",
     "OfflineClient",
     "Request",
+    "ResilientClient",
     "TextDelta",
     "Usage",
     "acomplete_json",
@@ -38,6 +56,7 @@ __all__ = [
     "complete_json",
     "cost_of",
     "has_credential",
+    "in_dollars",
     "parse_json",
     "request_body",
 ]

@@ -1,6 +1,7 @@
 """The client for the Messages API, on the vendor's SDK: any service that speaks it, any credential that the SDK takes.
 
-One assembler turns raw events into pieces of text and a completion; the four methods only differ in how they wait.
+One assembler turns raw events into pieces of text and a completion (`blocks` puts its blocks together); the four
+methods only differ in how they wait.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dispatcher.errors import CredentialError, LLMError, NetworkError
+from dispatcher.llm.blocks import BlockAssembler
 from dispatcher.llm.client import Completion, Request, TextDelta, Usage
 from dispatcher.llm.failures import broken_stream, not_the_api, translate
 from dispatcher.settings import LLMSettings
@@ -94,7 +96,7 @@ class AnthropicClient:
 
     def complete(self, request: Request) -> Completion:
         try:
-            message = self._sync.messages.create(**request_body(request), timeout=self._timeout)
+            message = self._sync.messages.create(**request_body(request), timeout=self._timeout(request.timeout))
         except Exception as problem:
             raise self._translated(problem, request) from problem
         return self.completion_of(message)
@@ -102,7 +104,9 @@ class AnthropicClient:
     def stream(self, request: Request) -> Iterator[TextDelta | Completion]:
         assembler = _Assembler(request)
         try:
-            with self._sync.messages.create(**request_body(request), stream=True, timeout=self._timeout) as events:
+            with self._sync.messages.create(
+                **request_body(request), stream=True, timeout=self._timeout(request.timeout)
+            ) as events:
                 assembler.request_id = events.response.headers.get("request-id")
                 for event in events:
                     if (delta := assembler.feed(event)) is not None:
@@ -115,7 +119,7 @@ class AnthropicClient:
 
     async def acomplete(self, request: Request) -> Completion:
         try:
-            message = await self._async.messages.create(**request_body(request), timeout=self._timeout)
+            message = await self._async.messages.create(**request_body(request), timeout=self._timeout(request.timeout))
         except Exception as problem:
             raise self._translated(problem, request) from problem
         return self.completion_of(message)
@@ -123,7 +127,9 @@ class AnthropicClient:
     async def astream(self, request: Request) -> AsyncIterator[TextDelta | Completion]:
         assembler = _Assembler(request)
         try:
-            opened = await self._async.messages.create(**request_body(request), stream=True, timeout=self._timeout)
+            opened = await self._async.messages.create(
+                **request_body(request), stream=True, timeout=self._timeout(request.timeout)
+            )
             async with opened as events:
                 assembler.request_id = events.response.headers.get("request-id")
                 async for event in events:
@@ -141,7 +147,7 @@ class AnthropicClient:
         `question` is called with it and the timeout. Raises errors of the LLMError branch, which name `model`.
         """
         try:
-            return question(self._sync, self._timeout)
+            return question(self._sync, self._timeout())
         except Exception as problem:
             raise self._translated(problem, Request(model=model, system="", messages=(), max_tokens=1)) from problem
 
@@ -155,6 +161,7 @@ class AnthropicClient:
             stop_reason=message.stop_reason or "end_turn",
             usage=_usage_of(message.usage),
             request_id=getattr(message, "_request_id", None),
+            content=tuple(_block_of(block) for block in message.content),
         )
 
     def check_credential(self) -> None:
@@ -223,11 +230,11 @@ class AnthropicClient:
     def _base_url(self) -> str:
         return base_url_of(self._settings, self._environment)
 
-    @property
-    def _timeout(self) -> Any:
+    def _timeout(self, most: float | None = None) -> Any:
         import anthropic
 
-        return anthropic.Timeout(self._settings.timeout, connect=min(self._settings.timeout, _CONNECT_SECONDS))
+        seconds = self._settings.timeout if most is None else min(self._settings.timeout, most)
+        return anthropic.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
 
     @property
     def _shown_url(self) -> str:
@@ -250,6 +257,7 @@ class _Assembler:
         self.has_begun = False
         self._model = request.model
         self._parts: list[str] = []
+        self._blocks: dict[int, BlockAssembler] = {}
         self._usage = Usage()
         self._stop_reason: str | None = None
         self._is_finished = False
@@ -259,9 +267,14 @@ class _Assembler:
             self.has_begun = True
             self._model = event.message.model or self._model
             self._usage = _usage_of(event.message.usage)
-        elif event.type == "content_block_delta" and event.delta.type == "text_delta":
-            self._parts.append(event.delta.text)
-            return TextDelta(text=event.delta.text)
+        elif event.type == "content_block_start":
+            self._blocks[event.index] = BlockAssembler(_block_of(event.content_block))
+        elif event.type == "content_block_delta":
+            if event.index in self._blocks:
+                self._blocks[event.index].feed(event.delta)
+            if event.delta.type == "text_delta":
+                self._parts.append(event.delta.text)
+                return TextDelta(text=event.delta.text)
         elif event.type == "message_delta":
             self._stop_reason = event.delta.stop_reason or self._stop_reason
             self._usage = _usage_of(event.usage, self._usage)
@@ -277,13 +290,24 @@ class _Assembler:
     def completion(self) -> Completion:
         if not self._is_finished:
             raise broken_stream(None, "".join(self._parts), self.request_id)
+        try:
+            content = tuple(self._blocks[index].block() for index in sorted(self._blocks))
+        except ValueError:
+            raise broken_stream(None, "".join(self._parts), self.request_id) from None
         return Completion(
             text="".join(self._parts),
             model=self._model,
             stop_reason=self._stop_reason or "end_turn",
             usage=self._usage,
             request_id=self.request_id,
+            content=content,
         )
+
+
+def _block_of(block: Any) -> dict[str, Any]:
+    """A content block as the service sent it, to be sent back unchanged."""
+    found: dict[str, Any] = block.model_dump(mode="json", exclude_unset=True)
+    return found
 
 
 def _usage_of(reported: Any, before: Usage | None = None) -> Usage:

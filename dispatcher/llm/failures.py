@@ -5,8 +5,10 @@ Never shows a key: whatever the service or a library says is searched for it fir
 
 from __future__ import annotations
 
+import email.utils
 import re
 import textwrap
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,13 +26,14 @@ from dispatcher.errors import (
     UnknownModelError,
 )
 
-__all__ = ["broken_stream", "not_the_api", "redact", "translate"]
+__all__ = ["broken_stream", "not_the_api", "redact", "status_error", "translate"]
 
 _TOO_LONG = re.compile(
     r"too (long|large|many tokens)|context (window|length|limit)|exceeds? .*(tokens|maximum)", re.IGNORECASE
 )
 _KEY_LIKE = re.compile(r"\bsk-[A-Za-z0-9_-]{8,}")
 _LONGEST_REASON = 300
+_WISHES = {"true": True, "false": False}
 
 
 def translate(
@@ -87,10 +90,34 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
 
 def _status_error(problem: Any, model: str, secrets: Iterable[str], retries: int) -> LLMError:
-    status = int(problem.status_code)
-    said = textwrap.shorten(redact(str(problem.api_message or problem.message), secrets), _LONGEST_REASON)
-    kind = str(problem.type or "")
-    known: dict[str, Any] = {"request_id": problem.request_id}
+    error = status_error(
+        int(problem.status_code),
+        str(problem.type or ""),
+        textwrap.shorten(redact(str(problem.api_message or problem.message), secrets), _LONGEST_REASON),
+        model=model,
+        retries=retries,
+        request_id=problem.request_id,
+        retry_after=_retry_after(problem),
+    )
+    error.should_retry = _WISHES.get(problem.response.headers.get("x-should-retry", ""))
+    return error
+
+
+def status_error(
+    status: int,
+    kind: str,
+    said: str,
+    *,
+    model: str,
+    retries: int = 0,
+    request_id: str | None = None,
+    retry_after: float | None = None,
+) -> LLMError:
+    """The error for an HTTP status and what the service says: the kind of its error, and a line for people.
+
+    `retry_after` is the wait in seconds that it asks for.
+    """
+    known: dict[str, Any] = {"request_id": request_id, "retry_after": retry_after}
     # A stream that has begun well can still tell of an error; such a one is not tried again.
     after = f" (HTTP {status})" + (", also after the retries" if retries else "") if status >= 400 else ""
     if status in (401, 403) or kind in ("authentication_error", "permission_error"):
@@ -113,25 +140,35 @@ def _status_error(problem: Any, model: str, secrets: Iterable[str], retries: int
             **known,
         )
     if status == 429 or kind == "rate_limit_error":
-        wait = _retry_after(problem)
-        when = f"in {wait:g} seconds" if wait is not None else "in a while"
-        return RateLimitError(f"too many requests{after}: {said}", hint=f"try again {when}", retry_after=wait, **known)
+        when = f"in {retry_after:g} seconds" if retry_after is not None else "in a while"
+        message = f"too many requests{after}: {said}"
+        return RateLimitError(message, hint=f"try again {when}", **known)
     if status == 529 or kind == "overloaded_error":
         return OverloadedError(
             f"the service is overloaded{after}: {said}",
             hint="try again in a while, or name another model with --model",
             **known,
         )
-    if status >= 500 or kind == "api_error":
+    if status == 408:
+        return ResponseTimeoutError(f"no answer in time{after}: {said}", hint="try again in a while", **known)
+    if status >= 500 or status == 409 or kind == "api_error":
         return ServiceError(f"the service failed{after}: {said}", hint="try again in a while", **known)
     return RequestError(f"the service refused the request (HTTP {status}): {said}", **known)
 
 
 def _retry_after(problem: Any) -> float | None:
+    """The wait in seconds that the service asks for, which it may give in three ways."""
+    headers = problem.response.headers
     try:
-        return float(problem.response.headers.get("retry-after", ""))
+        return float(headers["retry-after-ms"]) / 1000
+    except (KeyError, ValueError):
+        pass
+    asked = headers.get("retry-after", "")
+    try:
+        return float(asked)
     except ValueError:
-        return None
+        moment = email.utils.parsedate_tz(asked)
+    return None if moment is None else max(0.0, email.utils.mktime_tz(moment) - time.time())
 
 
 def _innermost(problem: BaseException) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from dispatcher.llm.client import Usage
 from dispatcher.settings import LLMSettings, Price
 
-__all__ = ["CURRENT_MODELS", "DEFAULT_MODEL", "ModelChoice", "choose_model", "cost_of", "price_of"]
+__all__ = ["CURRENT_MODELS", "DEFAULT_MODEL", "ModelChoice", "choose_model", "cost_of", "in_dollars", "price_of"]
 
 CURRENT_MODELS: Mapping[str, str] = {
     "sonnet": "claude-sonnet-5-5",
@@ -45,6 +45,8 @@ _OLDER_MODELS: Mapping[str, datetime.date | None] = {
     "claude-haiku-4-5": None,
     "claude-haiku-4-5-20251001": None,
 }
+
+_LEAST_IN_CENTS = 0.1
 
 _LATER = frozenset({"", "inherit", "default", "auto"})  # names that leave the choice to the next layer
 _FAMILY = re.compile(rf"(?:claude-)?(?:\d+-)*({'|'.join(CURRENT_MODELS)})\b")
@@ -138,6 +140,11 @@ def cost_of(usage: Usage, model: str, prices: Mapping[str, Price]) -> float | No
         + usage.cache_read_tokens * price.cache_read
     )
     return total * (price.long_prompt_factor if is_long else 1.0) / 1_000_000
+
+
+def in_dollars(amount: float) -> str:
+    """An amount as people write it, with as many digits as tell something of it."""
+    return f"${amount:.2f}" if amount >= _LEAST_IN_CENTS or amount == 0 else f"${amount:.4f}"
 
 
 def _is_left_open(name: str) -> bool:

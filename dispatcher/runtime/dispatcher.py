@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
 from dispatcher.agent import Agent
+from dispatcher.decisionlog import DecisionLog
 from dispatcher.errors import UsageError
 from dispatcher.judge import Judge, Turn
 from dispatcher.llm import (
@@ -25,6 +26,7 @@ from dispatcher.registry import Registry
 from dispatcher.routing import Decision, Router
 from dispatcher.runtime.attachments import Attachment
 from dispatcher.runtime.loading import Given, Loaded, load, read
+from dispatcher.runtime.observing import ObservedRun, observed_route
 from dispatcher.runtime.prompt import EFFORTS, build_request
 from dispatcher.runtime.reply import ABSTAINED, DecisionMade, Event, Plan, Reply, Stopped
 from dispatcher.settings import Settings
@@ -71,6 +73,7 @@ class Dispatcher:
     client: the model's service; the one that the settings describe if not given, or a preview without a credential.
     judge: who picks where `routing.escalate` asks for it; the model that the settings describe if not given.
     environment: where credentials are looked up; the process's if not given.
+    log: where each run is written that is sent to a service; nowhere if not given.
 
     `notices` says what config has that is not heeded. Raises AgentFileError if the registry is empty.
     """
@@ -83,10 +86,12 @@ class Dispatcher:
         client: LLMClient | None = None,
         judge: Judge | None = None,
         environment: Mapping[str, str] | None = None,
+        log: DecisionLog | None = None,
     ) -> None:
         environment = os.environ if environment is None else environment
         self._loaded = load(registry, settings or Settings(), Given(client=client, judge=judge), environment)
         self._sources: dict[str, Any] | None = None
+        self.log = log
         self.notices: tuple[str, ...] = ()
 
     @classmethod
@@ -99,6 +104,7 @@ class Dispatcher:
         config: Path | None = None,
         client: LLMClient | None = None,
         judge: Judge | None = None,
+        log: DecisionLog | None = None,
     ) -> Dispatcher:
         """A dispatcher for a project's folder: its config.yaml, its agents, the user's and the bundled ones.
 
@@ -106,7 +112,9 @@ class Dispatcher:
         """
         sources = {"folder": folder, "environment": environment, "flags": flags, "config": config}
         loaded, registry = read(sources)
-        dispatcher = cls(registry, settings=loaded.settings, client=client, judge=judge, environment=environment)
+        dispatcher = cls(
+            registry, settings=loaded.settings, client=client, judge=judge, environment=environment, log=log
+        )
         dispatcher._sources = sources
         dispatcher.notices = loaded.notices
         return dispatcher
@@ -173,7 +181,7 @@ class Dispatcher:
     ) -> Decision:
         """Decides who takes a task, without running it. A judge is asked only where `routing.escalate` says so."""
         loaded = self._loaded
-        decision = loaded.router.route(task, agent=agent, only=only, exclude=exclude, material=material)
+        decision = observed_route(loaded.router, task, agent=agent, only=only, exclude=exclude, material=material)
         return loaded.escalator.decide(decision, turns=turns, material=material)
 
     async def aroute(
@@ -188,7 +196,7 @@ class Dispatcher:
     ) -> Decision:
         """`route` for coroutines."""
         loaded = self._loaded
-        decision = loaded.router.route(task, agent=agent, only=only, exclude=exclude, material=material)
+        decision = observed_route(loaded.router, task, agent=agent, only=only, exclude=exclude, material=material)
         return await loaded.escalator.adecide(decision, turns=turns, material=material)
 
     def plan(self, task: str, **options: Unpack[RunOptions]) -> Plan:
@@ -203,43 +211,47 @@ class Dispatcher:
         """Routes a task and runs it, or carries out a plan already made.
 
         Abstaining is a result: the reply then has the stop reason `abstained`. Raises LLMError and its kind,
-        UnknownAgentError, VariableError and AgentFileError.
+        BudgetError, UnknownAgentError, VariableError and AgentFileError.
         """
         loaded = self._loaded
         plan = _plan(loaded, task, options)
-        if plan.request is None:
-            return _abstained(plan)
-        return _reply(loaded, plan, loaded.client.complete(plan.request))
+        with ObservedRun(loaded, plan, self.log) as run:
+            if plan.request is None:
+                return run.ended(_abstained(plan))
+            return run.ended(_reply(loaded, plan, run.client.complete(plan.request)))
 
     def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Iterator[Event]:
         """The same as events, as they come: the decision, pieces of text, and the reply."""
         loaded = self._loaded
         plan = _plan(loaded, task, options)
-        yield DecisionMade(plan=plan)
-        if plan.request is None:
-            yield Stopped(reply=_abstained(plan))
-            return
-        for event in loaded.client.stream(plan.request):
-            yield _event(loaded, plan, event)
+        with ObservedRun(loaded, plan, self.log) as run:
+            yield DecisionMade(plan=plan)
+            if plan.request is None:
+                yield run.seen(Stopped(reply=_abstained(plan)))
+                return
+            for event in run.client.stream(plan.request):
+                yield run.seen(_event(loaded, plan, event))
 
     async def adispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
         """`dispatch` for coroutines."""
         loaded = self._loaded
         plan = await _aplan(loaded, task, options)
-        if plan.request is None:
-            return _abstained(plan)
-        return _reply(loaded, plan, await loaded.client.acomplete(plan.request))
+        with ObservedRun(loaded, plan, self.log) as run:
+            if plan.request is None:
+                return run.ended(_abstained(plan))
+            return run.ended(_reply(loaded, plan, await run.client.acomplete(plan.request)))
 
     async def astream(self, task: str | Plan, **options: Unpack[RunOptions]) -> AsyncIterator[Event]:
         """`stream` for coroutines."""
         loaded = self._loaded
         plan = await _aplan(loaded, task, options)
-        yield DecisionMade(plan=plan)
-        if plan.request is None:
-            yield Stopped(reply=_abstained(plan))
-            return
-        async for event in loaded.client.astream(plan.request):
-            yield _event(loaded, plan, event)
+        with ObservedRun(loaded, plan, self.log) as run:
+            yield DecisionMade(plan=plan)
+            if plan.request is None:
+                yield run.seen(Stopped(reply=_abstained(plan)))
+                return
+            async for event in run.client.astream(plan.request):
+                yield run.seen(_event(loaded, plan, event))
 
 
 def _plan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
@@ -263,7 +275,8 @@ async def _aplan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
 
 
 def _routed(loaded: Loaded, task: str, options: RunOptions) -> Decision:
-    return loaded.router.route(
+    return observed_route(
+        loaded.router,
         task,
         agent=options.get("agent"),
         only=options.get("only"),
@@ -343,4 +356,5 @@ def _reply(loaded: Loaded, plan: Plan, completion: Completion) -> Reply:
         cost=cost_of(completion.usage, completion.model, loaded.settings.llm.prices),
         model=completion.model,
         request_id=completion.request_id,
+        attempts=completion.attempts,
     )

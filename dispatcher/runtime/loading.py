@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dispatcher.budgets import BudgetedClient, DayLimit, Limit, SpendingFile, spending_path
+from dispatcher.decisionlog import Redaction
 from dispatcher.errors import AgentFileError, ConfigError, CredentialError, OfflineError, UnknownAgentError
 from dispatcher.judge import AnthropicJudge, Escalator, Judge, JudgeMemory, Policy
+from dispatcher.judge.traced import TracedJudge
 from dispatcher.llm import (
     STANDARD_BASE_URL,
     AnthropicClient,
+    AttemptPolicy,
+    Circuits,
     LLMClient,
     OfflineClient,
+    ResilientClient,
     base_url_of,
     choose_model,
     has_credential,
@@ -25,9 +33,11 @@ from dispatcher.registry import Registry
 from dispatcher.routing import Router
 from dispatcher.routing.rules import compile_rules
 from dispatcher.routing.weights import load_weights
-from dispatcher.settings import LoadedSettings, Settings, load_settings
+from dispatcher.runtime.reply import Plan
+from dispatcher.settings import LLMSettings, LoadedSettings, Settings, load_settings
+from dispatcher.tracing import Spanned, TracedClient
 
-__all__ = ["Given", "Loaded", "anthropic_judge", "load", "read"]
+__all__ = ["Given", "Loaded", "anthropic_judge", "judged_cost", "load", "read"]
 
 _logger = logging.getLogger(__name__)
 
@@ -53,16 +63,56 @@ class Loaded:
 
     @functools.cached_property
     def client(self) -> LLMClient:
-        return _client_for(self.settings, self.environment) if self.given.client is None else self.given.client
+        if self.given.client is None:
+            return _client_for(self.settings, self.environment)
+        # The caller's own client tries again as it thinks right.
+        return _resilient(self.given.client, replace(self.settings.llm, max_retries=0))
+
+    @property
+    def sends_nothing(self) -> bool:
+        """Whether there is no service to send to."""
+        try:
+            return isinstance(self.client, OfflineClient)
+        except OfflineError:
+            return True
+
+    def client_for_run(self, plan: Plan, span: Spanned) -> LLMClient:
+        """The client for one run: it stays within the budgets of the run, the judge's cost included, and of the day.
+
+        `span` is that of the run.
+        """
+        if isinstance(self.client, OfflineClient):
+            return self.client
+        client = TracedClient(self.client, span)
+        limits = list(self._day)
+        if self.settings.budget.run is not None:
+            limits.insert(0, Limit("run", self.settings.budget.run, spent=judged_cost(plan)))
+        return BudgetedClient(client, limits, prices=self.settings.llm.prices) if limits else client
+
+    @functools.cached_property
+    def registry_fingerprint(self) -> str:
+        """A short name of the agents, by the content of their files."""
+        agents = sorted((agent.name, agent.digest) for agent in self.registry.agents)
+        return hashlib.sha256(json.dumps(agents).encode()).hexdigest()[:12]
+
+    @functools.cached_property
+    def weights_fingerprint(self) -> str:
+        return self.router.weights.fingerprint
+
+    @functools.cached_property
+    def _day(self) -> tuple[Limit, ...]:
+        """The budget of the day, if there is one."""
+        dollars = self.settings.budget.day
+        return () if dollars is None else (DayLimit(dollars, SpendingFile(spending_path(self.environment))),)
 
     @functools.cached_property
     def escalator(self) -> Escalator:
         settings = self.settings
         judge, unavailable = self.given.judge, ""
         if judge is None and settings.routing.escalate != "never":
-            judge, unavailable = anthropic_judge(settings, self.given.client, self.environment)
+            judge, unavailable = anthropic_judge(settings, self.given.client, self.environment, limits=self._day)
         return Escalator(
-            judge,
+            None if judge is None else TracedJudge(judge),
             Policy.of(settings.routing, settings.judge, self.router.weights),
             timeout=settings.judge.timeout,
             budget=settings.judge.budget,
@@ -74,7 +124,7 @@ class Loaded:
 def read(sources: Mapping[str, Any]) -> tuple[LoadedSettings, Registry]:
     """Config and agents, with a notice for each name in config that is no agent's.
 
-    Raises ConfigError, with file and line, for rules that can't be used.
+    Raises ConfigError, with file and line, for rules and patterns that can't be used.
     """
     loaded = load_settings(**sources)
     registry = Registry.from_settings(loaded.settings, folder=sources["folder"], environment=sources["environment"])
@@ -86,6 +136,12 @@ def read(sources: Mapping[str, Any]) -> tuple[LoadedSettings, Registry]:
     except ConfigError as problem:
         place = loaded.origins.get("rules", "settings")
         raise ConfigError(f"{place}: {problem.message}", hint=problem.hint) from None
+    try:
+        Redaction(settings.log.redact)
+    except ConfigError as problem:
+        raise ConfigError(
+            f"{loaded.origins.get('log.redact', 'settings')}: {problem.message}", hint=problem.hint
+        ) from None
     for name in settings.disabled:
         if (reason := _why_unknown(name, registry)) is not None:
             notices.append(f"{loaded.origins.get('disabled', 'disabled')}: disabled: {reason}")
@@ -125,11 +181,11 @@ def load(registry: Registry, settings: Settings, given: Given, environment: Mapp
 
 
 def anthropic_judge(
-    settings: Settings, client: LLMClient | None, environment: Mapping[str, str]
+    settings: Settings, client: LLMClient | None, environment: Mapping[str, str], *, limits: Sequence[Limit] = ()
 ) -> tuple[Judge | None, str]:
     """The judge that settings describe, or None and why there is none: that must not keep anybody from routing.
 
-    A `client` that the caller gave is asked; else the service that the settings describe.
+    A `client` that the caller gave is asked; else the service that the settings describe. It stays within `limits`.
     """
     model = choose_model(flag=settings.judge.model, agent_models=(), settings=settings.llm).name
     if settings.judge.budget is not None and price_of(model, settings.llm.prices) is None:
@@ -144,6 +200,9 @@ def anthropic_judge(
         # Time is short, so one more try has to do.
         llm = replace(settings.llm, timeout=settings.judge.timeout, max_retries=min(1, settings.llm.max_retries))
         client = AnthropicClient(llm, environment=environment)
+    client = TracedClient(client)
+    if limits:
+        client = BudgetedClient(client, limits, prices=settings.llm.prices)
     return AnthropicJudge(client, model=model, prices=settings.llm.prices), ""
 
 
@@ -151,10 +210,28 @@ def _client_for(settings: Settings, environment: Mapping[str, str]) -> LLMClient
     """The client for a credential or for a service of the user's own; without either, one that sends nothing."""
     is_standard = base_url_of(settings.llm, environment) == STANDARD_BASE_URL
     if not is_standard or has_credential(settings.llm, environment):
-        return AnthropicClient(settings.llm, environment=environment)
+        return _resilient(AnthropicClient(replace(settings.llm, max_retries=0), environment=environment), settings.llm)
     if settings.llm.offline == "error":
         raise OfflineError(
             "there is no credential for the model's service, and llm.offline is set to error",
             hint=f"set {settings.llm.api_key_env or 'ANTHROPIC_API_KEY'} to your key",
         )
     return OfflineClient()
+
+
+def _resilient(client: LLMClient, settings: LLMSettings) -> LLMClient:
+    """A client with the attempts that settings describe; one that sends nothing needs none."""
+    if isinstance(client, OfflineClient):
+        return client
+    fallbacks = (choose_model(flag=name, agent_models=(), settings=settings).name for name in settings.fallbacks)
+    policy = AttemptPolicy(
+        fallbacks=tuple(dict.fromkeys(fallbacks)), max_retries=settings.max_retries, deadline=settings.deadline
+    )
+    circuits = Circuits(after=settings.breaker_failures, seconds=settings.breaker_seconds)
+    return ResilientClient(client, policy, circuits)
+
+
+def judged_cost(plan: Plan) -> float:
+    """What asking a judge for a plan cost, in US dollars."""
+    judgement = plan.decision.judgement
+    return judgement.cost or 0.0 if judgement is not None and not judgement.is_estimated else 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dispatcher.llm import COMPLETE_STOPS, NOT_SENT, ModelChoice, Request, TextDelta, Usage
+from dispatcher.llm import COMPLETE_STOPS, NOT_SENT, Attempt, ModelChoice, Request, TextDelta, Usage
 from dispatcher.routing import Decision
 
 __all__ = ["ABSTAINED", "DecisionMade", "Event", "Plan", "Reply", "Stopped"]
@@ -28,7 +28,8 @@ class Reply:
     """The outcome of a run.
 
     `stop_reason` is the Messages API's word, or `not_sent` (no credential), or `abstained`. `cost` is in US dollars,
-    and None where the model's price is not known.
+    and None where the model's price is not known. `attempts` are the requests that were made for it, the last of which
+    brought the answer; `model` may be a fallback of the plan's.
     """
 
     plan: Plan
@@ -38,6 +39,7 @@ class Reply:
     cost: float | None = None
     model: str | None = None
     request_id: str | None = None
+    attempts: tuple[Attempt, ...] = field(default=(), compare=False)
 
     @property
     def decision(self) -> Decision:

@@ -7,10 +7,12 @@ load    all layers put together and validated; where each value came from
 
 from dispatcher.settings.load import LoadedSettings, load_settings, settings_schema
 from dispatcher.settings.tree import (
+    BudgetSettings,
     EnrichSettings,
     Escalate,
     JudgeSettings,
     LLMSettings,
+    LogSettings,
     Price,
     RoutingSettings,
     Rule,
@@ -18,11 +20,13 @@ from dispatcher.settings.tree import (
 )
 
 __all__ = [
+    "BudgetSettings",
     "EnrichSettings",
     "Escalate",
     "JudgeSettings",
     "LLMSettings",
     "LoadedSettings",
+    "LogSettings",
     "Price",
     "RoutingSettings",
     "Rule",

@@ -2,7 +2,7 @@
 
 Every setting has an environment variable: its path in capitals after `DISPATCH_` (`routing.min_confidence` is
 `DISPATCH_ROUTING_MIN_CONFIDENCE`). A project's config.yaml comes with somebody else's code, so it may not say where
-the key is sent.
+the key is sent, what is kept of tasks, or what a day may cost.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ import yaml
 from dispatcher.errors import ConfigError
 from dispatcher.settings.files import FILE_NAME, ConfigFile, KeyPath, read_config_file, user_config_path
 from dispatcher.settings.tree import (
+    BudgetSettings,
     EnrichSettings,
     JudgeSettings,
     LLMSettings,
+    LogSettings,
     Price,
     RoutingSettings,
     Rule,
@@ -40,13 +42,29 @@ _SECTIONS: tuple[KeyPath, ...] = (
     ("judge",),
     ("llm",),
     ("enrich",),
+    ("budget",),
+    ("log",),
     ("variables",),
     ("llm", "aliases"),
     ("llm", "prices"),
 )
-_LISTS: tuple[KeyPath, ...] = (("agents",), ("disabled",))  # one entry may stand without brackets
-_PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("routing", "weights"))
-_NOT_FROM_A_PROJECT: tuple[KeyPath, ...] = (("llm", "base_url"), ("llm", "api_key_env"))
+_LISTS: tuple[KeyPath, ...] = (
+    ("agents",),
+    ("disabled",),
+    ("llm", "fallbacks"),
+    ("log", "redact"),
+)  # one entry may stand without brackets
+_PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("routing", "weights"), ("log", "path"))
+_NOT_FROM_A_PROJECT: Mapping[KeyPath, str] = {
+    ("llm", "base_url"): "where your key is sent",
+    ("llm", "api_key_env"): "where your key is sent",
+    ("budget", "day"): "what you spend in all projects together",
+    ("log", "store"): "whether your tasks are kept",
+    ("log", "path"): "where your tasks are kept",
+    ("log", "keep_days"): "how long your tasks are kept",
+    ("log", "max_bytes"): "how many of your tasks are kept",
+    ("log", "redact"): "what of your tasks is kept",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,12 +184,12 @@ def _file_layer(file: ConfigFile | None, *, is_trusted: bool) -> tuple[_Layer | 
     for keys in _PATHS:
         if keys in values:
             values[keys] = _beside(file.path, values[keys])
-    for keys in _NOT_FROM_A_PROJECT:
+    for keys, decided in _NOT_FROM_A_PROJECT.items():
         if not is_trusted and keys in values:
             del values[keys]
             notices.append(
                 f"{file.location(keys)}: {'.'.join(keys)} is ignored in a project's config.yaml, since it decides "
-                f"where your key is sent; set it in your own config, in {variable_name(keys)}, or with --config"
+                f"{decided}; set it in your own config, in {variable_name(keys)}, or with --config"
             )
     return _Layer(name=str(file.path), values=values, file=file), tuple(notices)
 
@@ -299,6 +317,8 @@ def _tree_at(keys: KeyPath) -> type[Any]:
         ("judge",): JudgeSettings,
         ("llm",): LLMSettings,
         ("enrich",): EnrichSettings,
+        ("budget",): BudgetSettings,
+        ("log",): LogSettings,
     }
     return sections.get(keys, Settings)
 

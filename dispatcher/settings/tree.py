@@ -12,10 +12,12 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt
 
 __all__ = [
+    "BudgetSettings",
     "EnrichSettings",
     "Escalate",
     "JudgeSettings",
     "LLMSettings",
+    "LogSettings",
     "Price",
     "RoutingSettings",
     "Rule",
@@ -134,6 +136,14 @@ class LLMSettings:
     """Seconds to wait for the service before giving up."""
     max_retries: Annotated[int, Ge(0), Le(10)] = 2
     """How often a request is tried again after 429, 5xx, 529 or a lost connection."""
+    fallbacks: tuple[str, ...] = ()
+    """Models to ask in place of one that has no capacity, fails or does not answer in time, in their order."""
+    deadline: Annotated[float, Gt(0), Le(86_400)] | None = None
+    """Seconds for an answer, with all attempts, waits and fallbacks; no limit if not set."""
+    breaker_failures: Annotated[int, Ge(0), Le(1_000)] = 5
+    """After so many failures in a row a process leaves a model alone for a while; 0 for never."""
+    breaker_seconds: Annotated[float, Gt(0), Le(86_400)] = 30.0
+    """How long it does, at least."""
     max_tokens: Annotated[int, Gt(0)] = 16_000
     """The longest answer, in tokens."""
     offline: Literal["preview", "error"] = "preview"
@@ -154,6 +164,39 @@ class EnrichSettings:
     """How many example tasks are asked for each agent."""
     concurrency: Annotated[int, Ge(1), Le(64)] = 4
     """How many calls are made at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSettings:
+    """What may be spent on models, in US dollars; no limit where not set."""
+
+    __pydantic_config__ = _STRICT
+
+    run: Dollars | None = None
+    """For one run: a task, with all that is asked for it."""
+    day: Dollars | None = None
+    """For a day, by all processes of a user together. Not read from a project's config.yaml."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """The decision log of the command line; a library keeps one where its caller gives it one.
+
+    Nothing of this is read from a project's config.yaml.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    store: bool = True
+    """Whether tasks and what became of them are kept on this machine."""
+    path: str | None = None
+    """The folder they are kept in, in place of one in the user's state folder."""
+    keep_days: Annotated[float, Gt(0), Le(36_500)] = 30.0
+    """Days after which they are deleted."""
+    max_bytes: Annotated[int, Gt(0)] = 50_000_000
+    """The size of the log beyond which its oldest files are deleted."""
+    redact: tuple[str, ...] = ()
+    """Regular expressions; what they match is not written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,3 +227,7 @@ class Settings:
     """The model's service."""
     enrich: EnrichSettings = field(default_factory=EnrichSettings)
     """How a model writes example tasks for the agents."""
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    """What may be spent on models."""
+    log: LogSettings = field(default_factory=LogSettings)
+    """The decision log of the command line."""

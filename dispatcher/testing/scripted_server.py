@@ -1,11 +1,11 @@
 """A model's service for tests: a small HTTP server on loopback that speaks the Messages API as a test has scripted it.
 
-    with serve() as server:
-        server.script(rate_limited(retry_after=0.01), says("Hello ", "world"))
+    with serve(rate_limited(), says("Hello ", "world")) as server:
         client = AnthropicClient(LLMSettings(base_url=server.base_url))
 
 Each request takes the next answer of the script, and the last answer stays; all requests are recorded. An answer can
-be a function of the request.
+be a text, an Answer, or a function of the request. Streams, errors and lost connections are real ones, so the client's
+own retries and timeouts happen, too.
 """
 
 from __future__ import annotations
@@ -14,34 +14,13 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-__all__ = ["Answer", "Recorded", "ScriptedServer", "breaks_off", "fails", "rate_limited", "says", "serve", "stalls"]
+from dispatcher.testing.answers import MODEL, REQUEST_ID, Answer, Script
 
-MODEL = "claude-sonnet-5-5"
-REQUEST_ID = "req_scripted"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What one request gets.
-
-    An error or any other plain body has a `body`; an answer of a model has `pieces`, sent as one JSON object or as a
-    stream, as the request asks. `is_cut` closes the connection after the pieces, in the middle of the stream; with an
-    `error_event` the stream tells of an error there. `waits_for` holds the answer back after `pieces` until it is set.
-    """
-
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
-    pieces: tuple[str, ...] = ()
-    stop_reason: str = "end_turn"
-    usage: Mapping[str, int] = field(default_factory=lambda: {"input_tokens": 10, "output_tokens": 5})
-    is_cut: bool = False
-    error_event: Mapping[str, Any] | None = None
-    waits_for: threading.Event | None = None
+__all__ = ["Recorded", "ScriptedServer", "serve"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,57 +32,29 @@ class Recorded:
     body: Any
 
 
-def says(*pieces: str, **options: Any) -> Answer:
-    """An answer of the model; `options` are the fields of Answer."""
-    return Answer(pieces=pieces, **options)
-
-
-def fails(status: int, kind: str = "api_error", message: str = "scripted failure", **headers: str) -> Answer:
-    """An error of the service in its own form."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer(status=status, headers=named, body=json.dumps(_error(kind, message)).encode())
-
-
-def rate_limited(retry_after: float | str = 0.01) -> Answer:
-    """A 429 that asks to wait."""
-    return fails(429, "rate_limit_error", "too many requests", retry_after=str(retry_after))
-
-
-def breaks_off(*pieces: str) -> Answer:
-    """A stream whose connection is closed in the middle."""
-    return Answer(pieces=pieces, is_cut=True)
-
-
-def stalls(*pieces: str, until: threading.Event | None = None) -> Answer:
-    """An answer that stops after its pieces and goes on only when `until` is set, or the server closes."""
-    return Answer(pieces=pieces, waits_for=until or threading.Event())
-
-
 class ScriptedServer:
     """The server's script and its record; made by `serve`."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *answers: str | Answer | Callable[[Recorded], Answer]) -> None:
         self.base_url = f"http://127.0.0.1:{port}"
-        self.requests: list[Recorded] = []
-        self._answers: list[Answer | Callable[[Recorded], Answer]] = [says("an answer")]
-        self._lock = threading.Lock()
+        self._script: Script[Recorded] = Script(*answers)
 
-    def script(self, *answers: Answer | Callable[[Recorded], Answer]) -> None:
+    @property
+    def requests(self) -> list[Recorded]:
+        return self._script.requests
+
+    def script(self, *answers: str | Answer | Callable[[Recorded], Answer]) -> None:
         """Replaces the answers that are still to be given."""
-        with self._lock:
-            self._answers = list(answers)
+        self._script.replace(*answers)
 
     def take(self, request: Recorded) -> Answer:
         """Records a request and returns its answer."""
-        with self._lock:
-            self.requests.append(request)
-            answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-            return answer if isinstance(answer, Answer) else answer(request)
+        return self._script.take(request)
 
 
 @contextmanager
-def serve(*, keeps_alive: bool = False) -> Iterator[ScriptedServer]:
-    """Runs a server on a free port of loopback until the block ends.
+def serve(*answers: str | Answer | Callable[[Recorded], Answer], keeps_alive: bool = False) -> Iterator[ScriptedServer]:
+    """Runs a server with these answers on a free port of loopback until the block ends.
 
     Every connection is closed after its answer, unless it `keeps_alive`; then the client has to close it.
     """
@@ -113,7 +64,7 @@ def serve(*, keeps_alive: bool = False) -> Iterator[ScriptedServer]:
         pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        server = ScriptedServer(http.server_port)
+        server = ScriptedServer(http.server_port, *answers)
         Handler.server_script, Handler.closing, Handler.keeps_alive = server, closing, keeps_alive
         http.daemon_threads = False  # so that closing waits for the threads, and no socket stays open
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
@@ -144,11 +95,14 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         answer = self.server_script.take(Recorded(path=self.path, headers=headers, body=body))
         try:
-            if answer.body is not None:
+            if answer.is_dropped:
+                self.close_connection = True
+            elif answer.body is not None:
                 self._send(answer, answer.body, "application/json")
             elif body.get("stream"):
                 self._send_stream(answer, body)
             else:
+                self._pause(answer.pause * len(answer.pieces))
                 self._hold(answer)
                 self._send(answer, json.dumps(_message(answer, body)).encode(), "application/json")
         except OSError:
@@ -168,7 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._head(answer, content_type)
         self.send_header("content-length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        self.wfile.write(content[: len(content) // 2] if answer.is_cut else content)
+        self.close_connection = self.close_connection or answer.is_cut
 
     def _send_stream(self, answer: Answer, request: Mapping[str, Any]) -> None:
         self._head(answer, "text/event-stream")
@@ -177,8 +132,11 @@ class _Handler(BaseHTTPRequestHandler):
         start = {**_message(answer, request), "content": [], "stop_reason": None}
         start["usage"] = {**answer.usage, "output_tokens": 1}
         self._event("message_start", message=start)
-        self._event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+        has_text = bool(answer.pieces) or not answer.calls
+        if has_text:
+            self._event("content_block_start", index=0, content_block={"type": "text", "text": ""})
         for piece in answer.pieces:
+            self._pause(answer.pause)
             self._event("content_block_delta", index=0, delta={"type": "text_delta", "text": piece})
         self._hold(answer)
         if answer.error_event is not None:
@@ -186,16 +144,31 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.is_cut or answer.error_event is not None:
             self.close_connection = True
             return
-        self._event("content_block_stop", index=0)
+        if has_text:
+            self._event("content_block_stop", index=0)
+        for index, block in enumerate(answer.tool_uses, start=int(has_text)):
+            self._send_tool_use(index, block)
         delta = {"stop_reason": answer.stop_reason, "stop_sequence": None}
         self._event("message_delta", delta=delta, usage={"output_tokens": answer.usage["output_tokens"]})
         self._event("message_stop")
         self.wfile.write(b"0\r\n\r\n")
 
+    def _send_tool_use(self, index: int, block: Mapping[str, Any]) -> None:
+        """A call of a tool, its arguments in two pieces, as they come from a model."""
+        self._event("content_block_start", index=index, content_block={**block, "input": {}})
+        text = json.dumps(block["input"])
+        for piece in (text[: len(text) // 2], text[len(text) // 2 :]):
+            self._event("content_block_delta", index=index, delta={"type": "input_json_delta", "partial_json": piece})
+        self._event("content_block_stop", index=index)
+
     def _event(self, name: str, **data: Any) -> None:
         event = f"event: {name}\ndata: {json.dumps({'type': name, **data})}\n\n".encode()
         self.wfile.write(b"%x\r\n%b\r\n" % (len(event), event))
         self.wfile.flush()
+
+    def _pause(self, seconds: float) -> None:
+        """Lets time pass, unless the server is closing."""
+        self.closing.wait(seconds)
 
     def _hold(self, answer: Answer) -> None:
         """Waits for the event of an answer; polls, so that closing the server ends the wait, too."""
@@ -209,12 +182,8 @@ def _message(answer: Answer, request: Mapping[str, Any]) -> dict[str, Any]:
         "type": "message",
         "role": "assistant",
         "model": request.get("model", MODEL),
-        "content": [{"type": "text", "text": "".join(answer.pieces)}],
+        "content": answer.content,
         "stop_reason": answer.stop_reason,
         "stop_sequence": None,
         "usage": dict(answer.usage),
     }
-
-
-def _error(kind: str, message: str) -> dict[str, Any]:
-    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": REQUEST_ID}

@@ -1,0 +1,26 @@
+"""A log of what was asked, who took it and why, how it ended and what it cost. For the user alone;
+off unless asked for.
+
+entry       one line of the log
+redaction   what the user does not want to be kept
+log         the files: one for each day, rotated, and deleted when their time is over
+feedback    an entry and the user's verdict on it → a labelled task
+"""
+
+from dispatcher.decisionlog.entry import EntryOutcome, LogEntry, new_entry_id
+from dispatcher.decisionlog.feedback import add_feedback, feedback_path, labelled
+from dispatcher.decisionlog.log import DecisionLog, LogFilter, log_folder
+from dispatcher.decisionlog.redaction import Redaction
+
+__all__ = [
+    "DecisionLog",
+    "EntryOutcome",
+    "LogEntry",
+    "LogFilter",
+    "Redaction",
+    "add_feedback",
+    "feedback_path",
+    "labelled",
+    "log_folder",
+    "new_entry_id",
+]

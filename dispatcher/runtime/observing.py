@@ -1,0 +1,180 @@
+"""A run as others see it: the client that it uses, its span, and what is written of it to the decision log.
+
+A run that can't be logged is not lost: a warning goes to the `dispatcher` logger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from dispatcher.decisionlog import DecisionLog, EntryOutcome, LogEntry, new_entry_id
+from dispatcher.errors import BudgetError, DispatcherError
+from dispatcher.llm import LLMClient, Usage
+from dispatcher.routing import Decision, Router
+from dispatcher.runtime.loading import Loaded, judged_cost
+from dispatcher.runtime.reply import ABSTAINED, Event, Plan, Reply, Stopped
+from dispatcher.tracing import Spanned, usage_attributes
+
+__all__ = ["ObservedRun", "observed_route"]
+
+_logger = logging.getLogger(__name__)
+
+Seen = TypeVar("Seen", bound=Event)
+_MOST_CANDIDATES = 5
+
+
+class ObservedRun:
+    """A run, from its plan to its end; a context manager around it.
+
+    Parameters
+    ----------
+    loaded: what the run works with.
+    plan: what it is going to do.
+    log: where it is written; nowhere if None.
+    """
+
+    def __init__(self, loaded: Loaded, plan: Plan, log: DecisionLog | None) -> None:
+        self._loaded = loaded
+        self._plan = plan
+        self._log = log
+        self._reply: Reply | None = None
+        self._started = datetime.now(UTC)
+        self._since = time.monotonic()
+        self._span = _run_span(plan)
+
+    @property
+    def client(self) -> LLMClient:
+        """The client for the run: it stays within budgets, and its requests belong to the run's span."""
+        return self._loaded.client_for_run(self._plan, self._span)
+
+    def __enter__(self) -> Self:
+        self._span.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._reply is not None:
+            self._span.note(_reply_attributes(self._reply))
+        # A caller may stop reading once it has the reply: that cancels nothing.
+        self._span.__exit__(*((None, None, None) if self._reply is not None else (kind, problem, trace)))
+        if self._log is None or self._loaded.sends_nothing:
+            return  # what is sent to nobody is kept nowhere
+        try:
+            self._log.add(self._entry(problem))
+        except DispatcherError as fault:
+            _logger.warning("%s", fault.message)
+
+    def ended(self, reply: Reply) -> Reply:
+        """Notes how the run ended, and returns it."""
+        self._reply = reply
+        return reply
+
+    def seen(self, event: Seen) -> Seen:
+        """Notes the reply at the end of the events, and returns the event."""
+        if isinstance(event, Stopped):
+            self._reply = event.reply
+        return event
+
+    def _entry(self, problem: BaseException | None) -> LogEntry:
+        decision, reply = self._plan.decision, self._reply
+        request = self._plan.request
+        attempts = reply.attempts if reply is not None else getattr(problem, "attempts", ())
+        is_judged = decision.judgement is not None and decision.judgement.was_asked
+        return LogEntry(
+            id=new_entry_id(),
+            time=self._started,
+            task=decision.task,
+            outcome=_outcome(reply, problem),
+            agent=decision.agent.name if decision.agent is not None else None,
+            how=str(decision.how),
+            confidence=round(decision.confidence, 4),
+            threshold=round(decision.threshold, 4),
+            reason=decision.reason,
+            candidates=tuple((each.name, round(each.score, 4)) for each in decision.candidates[:_MOST_CANDIDATES]),
+            judged=is_judged,
+            registry=self._loaded.registry_fingerprint,
+            weights=self._loaded.weights_fingerprint,
+            model=reply.model if reply is not None and reply.model else request.model if request is not None else None,
+            stop_reason=reply.stop_reason if reply is not None else None,
+            error=type(problem).__name__ if isinstance(problem, DispatcherError) else None,
+            attempts=len(attempts),
+            usage=reply.usage if reply is not None else Usage(),
+            cost=self._cost(problem),
+            seconds=round(time.monotonic() - self._since, 3),
+            folder=_folder(),
+        )
+
+    def _cost(self, problem: BaseException | None) -> float | None:
+        """What the answer and the judge cost; None where that is not known, as after a stream that broke off."""
+        judgement = self._plan.decision.judgement
+        if judgement is not None and judgement.was_asked and judgement.cost is None:
+            return None
+        judged = judged_cost(self._plan)
+        if isinstance(problem, BudgetError):
+            return problem.spent if problem.budget == "run" else judged
+        if self._plan.request is None:
+            return judged
+        return None if self._reply is None or self._reply.cost is None else self._reply.cost + judged
+
+
+def _folder() -> str:
+    """The current folder, by which feedback is collected; nothing where it was deleted."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return ""
+
+
+def observed_route(router: Router, task: str, **options: Any) -> Decision:
+    """What the router decides, with a span around it; `options` are those of `Router.route`."""
+    with Spanned("route", {"gen_ai.operation.name": "route"}, is_current=True) as span:
+        decision = router.route(task, **options)
+        span.note(
+            {
+                "gen_ai.agent.name": decision.agent.name if decision.agent is not None else None,
+                "dispatcher.outcome": str(decision.outcome),
+                "dispatcher.how": str(decision.how),
+                "dispatcher.confidence": decision.confidence,
+                "dispatcher.margin": decision.margin,
+            }
+        )
+        return decision
+
+
+def _run_span(plan: Plan) -> Spanned:
+    agent = plan.decision.agent
+    attributes = {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.provider.name": "anthropic",
+        "gen_ai.agent.name": agent.name if agent is not None else None,
+        "gen_ai.agent.description": agent.description if agent is not None else None,
+        "gen_ai.request.model": plan.request.model if plan.request is not None else None,
+    }
+    return Spanned(f"invoke_agent {agent.name}" if agent is not None else "invoke_agent", attributes)
+
+
+def _reply_attributes(reply: Reply) -> dict[str, Any]:
+    attributes = {
+        "gen_ai.response.model": reply.model,
+        "gen_ai.response.finish_reasons": (reply.stop_reason,),
+        "dispatcher.cost_usd": reply.cost,
+    }
+    return attributes | (usage_attributes(reply.usage) if reply.was_sent else {})
+
+
+def _outcome(reply: Reply | None, problem: BaseException | None) -> EntryOutcome:
+    if reply is not None:
+        if reply.stop_reason == ABSTAINED:
+            return EntryOutcome.ABSTAINED
+        return EntryOutcome.ANSWERED if reply.is_complete else EntryOutcome.INCOMPLETE
+    if isinstance(problem, BudgetError):
+        return EntryOutcome.OVER_BUDGET
+    is_stopped = problem is None or isinstance(problem, (GeneratorExit, KeyboardInterrupt, asyncio.CancelledError))
+    return EntryOutcome.CANCELLED if is_stopped else EntryOutcome.FAILED
