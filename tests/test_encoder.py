@@ -230,7 +230,9 @@ def test_passages_of_less_weight_reach_the_index_with_it() -> None:
         return craft("smith", examples=(Example(user="hem"),), enriched=passages)
 
     column = FEATURES.index("meaning.examples")
-    found = [build_index([agent(weight)], encoder_of()).score(analyze("bolt")).raw[0, 0, column] for weight in (1.0, 0.5)]
+    found = [
+        build_index([agent(weight)], encoder_of()).score(analyze("bolt")).raw[0, 0, column] for weight in (1.0, 0.5)
+    ]
     assert found == pytest.approx([1 / 3**0.5, 0.5 / 2.25**0.5], rel=0.01)
 
 
