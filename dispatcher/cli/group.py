@@ -12,6 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from dispatcher.cli.commands import Commands
 from dispatcher.cli.console import Console
 from dispatcher.errors import UsageError
 
@@ -25,6 +26,10 @@ _SHORTEST_NEARLY = 4
 
 class TaskGroup(TyperGroup):
     """A group of commands whose default is to run a task."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands = Commands()
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         is_completion = ctx.resilient_parsing

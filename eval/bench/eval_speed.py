@@ -3,9 +3,9 @@
 
 usage: python eval/bench/eval_speed.py [--agents 400] [--tasks 10000] [--seed 20] [--profile]
 
-Makes agents and tasks out of the bundled ones (`large_registries.py`); a task is the beginning of one example and the end of another. Times `predict` over all tasks, and
-TfidfVectorizer over them (one transform, one product, one argsort), each with what is built beforehand and without, as
-medians of three.
+Makes agents and tasks out of the bundled ones (`large_registries.py`); a task is the beginning of one example and the
+end of another. Times `predict` over all tasks, and TfidfVectorizer over them (one transform, one product, one argsort),
+each with what is built beforehand and without, as medians of three.
 """
 
 from __future__ import annotations
