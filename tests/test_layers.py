@@ -18,7 +18,7 @@ LAYERS = (
     ("agent",),
     ("naming",),
     ("settings",),
-    ("scopes", "enriched"),
+    ("scopes", "enriched", "cache"),
     ("agentfile", "llm"),
     ("registry", "routing"),
     ("judge", "enrich"),

@@ -10,6 +10,21 @@ builder         all of it together
 reader          the way in
 """
 
-from dispatcher.agentfile.reader import MAX_FILE_BYTES, ReadResult, read_agent_file, read_agent_text
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dispatcher.agent import ReadResult
+    from dispatcher.agentfile.reader import read_agent_file, read_agent_text
+    from dispatcher.settings.tree import MAX_FILE_BYTES
 
 __all__ = ["MAX_FILE_BYTES", "ReadResult", "read_agent_file", "read_agent_text"]
+
+
+def __getattr__(name: str) -> Any:
+    """The reader, which is not needed where nothing has changed since it last ran."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("dispatcher.agentfile.reader"), name)

@@ -45,6 +45,8 @@ app = typer.Typer(
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         Console().result(f"agent-dispatcher {__version__}")

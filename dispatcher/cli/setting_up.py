@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dispatcher.cache import Cache
 from dispatcher.cli.console import Console
 from dispatcher.cli.options import settings_flags
 from dispatcher.cli.views import show_registry_faults
@@ -69,6 +71,8 @@ def load_router(
         rules=settings.rules,
         disabled=registry.disabled,
         weights=chosen,
+        cache=Cache.of(settings.cache, os.environ),
+        digest=registry.digest,
     )
     return router, registry, chosen, settings
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dispatcher.cache import Cache
 from dispatcher.errors import AgentFileError, ConfigError, CredentialError, OfflineError, UnknownAgentError
 from dispatcher.judge import AnthropicJudge, Escalator, Judge, JudgeMemory, Policy
 from dispatcher.llm import (
@@ -78,7 +79,7 @@ def read(sources: Mapping[str, Any]) -> tuple[LoadedSettings, Registry]:
     """
     loaded = load_settings(**sources)
     registry = Registry.from_settings(loaded.settings, folder=sources["folder"], environment=sources["environment"])
-    for found in registry.diagnostics:
+    for found in registry.diagnostics if _logger.isEnabledFor(logging.INFO) else ():
         _logger.info("%s: %s: %s", found.location(), found.severity, found.message)
     settings, notices = loaded.settings, list(loaded.notices)
     try:
@@ -120,6 +121,8 @@ def load(registry: Registry, settings: Settings, given: Given, environment: Mapp
         rules=settings.rules,
         disabled=registry.disabled,
         weights=load_weights(Path(weights).expanduser()) if weights is not None else None,
+        cache=Cache.of(settings.cache, environment) if registry.digest else None,
+        digest=registry.digest,
     )
     return Loaded(settings, registry, router, given, environment)
 

@@ -45,7 +45,7 @@ _SECTIONS: tuple[KeyPath, ...] = (
     ("llm", "prices"),
 )
 _LISTS: tuple[KeyPath, ...] = (("agents",), ("disabled",))  # one entry may stand without brackets
-_PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("routing", "weights"))
+_PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("cache",), ("routing", "weights"))
 _NOT_FROM_A_PROJECT: tuple[KeyPath, ...] = (("llm", "base_url"), ("llm", "api_key_env"))
 
 

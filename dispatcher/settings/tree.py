@@ -22,6 +22,8 @@ __all__ = [
     "Settings",
 ]
 
+MAX_FILE_BYTES = 1_000_000
+
 _STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True, "coerce_numbers_to_str": True}
 
 Share = Annotated[float, Ge(0), Le(1)]
@@ -170,8 +172,10 @@ class Settings:
     """Agents that are kept out of routing; they can still be named."""
     duplicates: DuplicatePolicy = "error"
     """What to do with two agents of one name in one scope: leave both out, keep one, or name them folder/name."""
-    max_file_bytes: Annotated[int, Gt(0)] = 1_000_000
+    max_file_bytes: Annotated[int, Gt(0)] = MAX_FILE_BYTES
     """The largest agent file that is read, in bytes."""
+    cache: str | Literal[False] | None = None
+    """The folder of the cache, or `off`; by the platform's convention if not set."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Values for the {{NAME}} placeholders of prompts."""
     rules: tuple[Rule, ...] = ()
