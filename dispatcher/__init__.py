@@ -12,10 +12,10 @@ The public names are those of `__all__`; each is imported when it is first used,
 
 from __future__ import annotations
 
-import importlib
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from dispatcher.on_demand import on_demand
 from dispatcher.version import __version__
 
 if TYPE_CHECKING:
@@ -107,7 +107,6 @@ _PLACES = {
     ),
     "dispatcher.settings": ("Rule", "Settings", "load_settings"),
 }
-_PLACE_OF = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
     "Agent",
@@ -170,13 +169,7 @@ __all__ = [
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
-def __getattr__(name: str) -> Any:
-    module = _PLACE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(module), name)
-    globals()[name] = value
-    return value
+__getattr__ = on_demand(__name__, _PLACES)
 
 
 def __dir__() -> list[str]:

@@ -14,7 +14,7 @@ PACKAGE = Path(dispatcher.__file__).parent
 
 # Lowest first; rooms that stand together don't import each other.
 LAYERS = (
-    ("errors", "version"),
+    ("errors", "version", "on_demand"),
     ("agent",),
     ("naming",),
     ("settings",),

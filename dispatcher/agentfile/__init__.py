@@ -12,8 +12,9 @@ reader          the way in
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dispatcher.on_demand import on_demand
 
 if TYPE_CHECKING:
     from dispatcher.agent import ReadResult
@@ -23,8 +24,5 @@ if TYPE_CHECKING:
 __all__ = ["MAX_FILE_BYTES", "ReadResult", "read_agent_file", "read_agent_text"]
 
 
-def __getattr__(name: str) -> Any:
-    """The reader, which is not needed where nothing has changed since it last ran."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("dispatcher.agentfile.reader"), name)
+# The reader is not needed where nothing has changed since it last ran.
+__getattr__ = on_demand(__name__, {"dispatcher.agentfile.reader": tuple(__all__)})

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import array
-import functools
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +116,5 @@ def _record(kind: type[Any], values: Iterable[Any]) -> Any:
     return kind(**found)
 
 
-@functools.cache
-def _names(kind: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(kind.__dataclass_fields__)

@@ -5,13 +5,15 @@ A call needs one or two of them, and building one takes typer as long as reading
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
-__all__ = ["Commands"]
+__all__ = ["AsTyped", "Commands"]
 
 _PLACES: Mapping[str, str | tuple[str, Mapping[str, str]]] = {
     "run": "run.run",
@@ -30,6 +32,35 @@ _PLACES: Mapping[str, str | tuple[str, Mapping[str, str]]] = {
     "version": "versions.version",
 }
 """Where the function of each command stands; a group has a line of help and commands of its own."""
+
+
+class AsTyped:
+    """A command whose texts are taken as they are typed.
+
+    Typer has pydantic make text of text, which takes longer to load than all else that a command needs; so it is asked
+    only for values of other types, and where one is given.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:
+            if "process_value" not in vars(parameter):
+                parameter.process_value = functools.partial(_processed, parameter, parameter.process_value)
+        return parameters
+
+
+class TextCommand(AsTyped, TyperCommand):
+    """A command of its own."""
+
+
+def _processed(parameter: Any, process: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:
+    is_text = isinstance(value, str) and parameter.type_descriptor.annotation is str
+    is_plain = value is None or (is_text and parameter.callback is None)
+    if is_plain and not parameter.required and not parameter.multiple and parameter.nargs == 1:
+        return value
+    if parameter.type_descriptor.annotation == list[str] and isinstance(value, tuple | list | None):
+        return list(value or ())
+    return process(context, value)
 
 
 class Commands(MutableMapping[str, Any]):
@@ -65,12 +96,12 @@ class Commands(MutableMapping[str, Any]):
 def _build(name: str, place: str | tuple[str, Mapping[str, str]]) -> Any:
     if isinstance(place, str):
         app = typer.Typer(rich_markup_mode=None, add_completion=False)
-        app.command(name)(_function(place))
+        app.command(name, cls=TextCommand)(_function(place))
         return typer.main.get_command(app)
     summary, commands = place
     app = typer.Typer(name=name, help=summary, rich_markup_mode=None, add_completion=False)
     for own, function in commands.items():
-        app.command(own)(_function(function))
+        app.command(own, cls=TextCommand)(_function(function))
     return typer.main.get_command(app)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from dispatcher.cli.commands import Commands
+from dispatcher.cli.commands import AsTyped, Commands
 from dispatcher.cli.console import Console
 from dispatcher.errors import UsageError
 
@@ -24,7 +24,7 @@ _OWN_OPTIONS = frozenset({"-h", "--help", "--version", "--install-completion", "
 _SHORTEST_NEARLY = 4
 
 
-class TaskGroup(TyperGroup):
+class TaskGroup(AsTyped, TyperGroup):
     """A group of commands whose default is to run a task."""
 
     def __init__(self, **given: Any) -> None:

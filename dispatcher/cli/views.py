@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from dispatcher.cli.console import Console, one_line, short
-from dispatcher.llm import ModelChoice
 from dispatcher.registry import Registry
 from dispatcher.routing import Candidate, Decision, Evidence, Explanation, How, Judgement
-from dispatcher.runtime import Plan, Reply
+
+if TYPE_CHECKING:
+    from dispatcher.llm import ModelChoice
+    from dispatcher.runtime import Plan, Reply
 
 __all__ = [
     "offered",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,19 @@ _WHOLE = "whole"
 _Amounts = dict[str, dict[str, float]]  # by field, then by term or word
 
 
+class _Held(NamedTuple):
+    """A passage of an agent, with its words and their terms."""
+
+    passage: Passage
+    words: list[Word]
+    terms: list[str]
+
+
+def _held(passage: Passage) -> _Held:
+    words = analyze(passage.text)
+    return _Held(passage, words, _terms(words))
+
+
 def amounts_by_field(parts: NDArray[np.float64]) -> tuple[tuple[str, float], ...]:
     """What each field gave to a score; `parts` is the score by feature. The largest first; nothing is left out."""
     totals: dict[str, float] = defaultdict(float)
@@ -42,13 +56,13 @@ def evidence_of(
 ) -> tuple[Evidence, ...]:
     """The passages that gave most; `shares` is what a raw amount of each feature counts in the score."""
     given, of_pieces = _given_by_field(index, row, words, shares)
-    held = [(passage, analyze(passage.text)) for passage in passages(agent)]
+    held = [_held(passage) for passage in passages(agent)]
     found: list[Evidence] = []
     for field, amounts in given.items():
-        of_field = [entry for entry in held if field in (_WHOLE, entry[0].field)]
+        of_field = [entry for entry in held if field in (_WHOLE, entry.passage.field)]
         found.extend(_shared_out(field, amounts, of_field, agent))
     for field, amounts in of_pieces.items():
-        of_field = [entry for entry in held if field in (_WHOLE, entry[0].field)]
+        of_field = [entry for entry in held if field in (_WHOLE, entry.passage.field)]
         found.extend(_alike(field, amounts, of_field, agent))
     found.extend(_keyword_evidence(index, agent, row, words, float(shares[FEATURES.index(KEYWORDS)])))
     found.extend(_nearest_in_meaning(index, agent, row, words, shares, held))
@@ -77,17 +91,15 @@ def _given_by_field(
     return given, of_pieces
 
 
-def _alike(
-    field: str, amounts: Mapping[str, float], held: Sequence[tuple[Passage, list[Word]]], agent: Agent
-) -> Iterator[Evidence]:
+def _alike(field: str, amounts: Mapping[str, float], held: Sequence[_Held], agent: Agent) -> Iterator[Evidence]:
     """For each word of the task that met by its pieces alone, the word of the file that has most of them."""
     pieces_of = VIEWS["characters"]
     for written, amount in amounts.items():
         own = set(pieces_of(analyze(written)))
         likeness = (
-            (len(own & set(pieces_of([word]))), -order, word, passage)
-            for order, (passage, words) in enumerate(held)
-            for word in words
+            (len(own & set(pieces_of([word]))), -order, word, entry.passage)
+            for order, entry in enumerate(held)
+            for word in entry.words
         )
         count, _, word, passage = max(likeness, key=lambda found: found[:2], default=(0, 0, None, None))
         if count and word is not None and passage is not None:
@@ -107,7 +119,7 @@ def _nearest_in_meaning(
     row: int,
     words: Sequence[Word],
     shares: NDArray[np.float64],
-    held: Sequence[tuple[Passage, list[Word]]],
+    held: Sequence[_Held],
 ) -> Iterator[Evidence]:
     """The passage of the agent whose vector is nearest to the task's, with what the vectors gave."""
     columns = [FEATURES.index(name) for name in DENSE]
@@ -115,8 +127,8 @@ def _nearest_in_meaning(
     if not held or not given:
         return
     encoder = index.dense.encoder
-    likeness = encoder.encode([words]) @ encoder.encode([words_of_passage for _, words_of_passage in held]).T
-    passage = held[int(np.argmax(likeness))][0]
+    likeness = encoder.encode([words]) @ encoder.encode([entry.words for entry in held]).T
+    passage = held[int(np.argmax(likeness))].passage
     yield Evidence(
         field=DENSE[0].split(".")[0],
         words=(),
@@ -127,20 +139,19 @@ def _nearest_in_meaning(
     )
 
 
-def _shared_out(
-    field: str, amounts: Mapping[str, float], held: Sequence[tuple[Passage, list[Word]]], agent: Agent
-) -> Iterator[Evidence]:
+def _shared_out(field: str, amounts: Mapping[str, float], held: Sequence[_Held], agent: Agent) -> Iterator[Evidence]:
     """Shares what a field gave among its passages; each term counts for the passage that holds most of the rest."""
     left = dict(amounts)
     while left:
-        best, passage, written = 0.0, None, []  # type: float, Passage | None, list[Word]
-        for candidate, words in held:
-            amount = sum(abs(left.get(term, 0.0)) for term in _terms(words))
+        best, chosen = 0.0, None  # type: float, _Held | None
+        for entry in held:
+            amount = sum(abs(left[term]) for term in entry.terms if term in left)
             if amount > best + 1e-12:
-                best, passage, written = amount, candidate, words
-        if passage is None:
+                best, chosen = amount, entry
+        if chosen is None:
             return
-        met = [term for term in _terms(written) if term in left]
+        passage, written = chosen.passage, chosen.words
+        met = [term for term in chosen.terms if term in left]
         stems = {stem for term in met for stem in term.split(" ")}
         yield Evidence(
             field=field,

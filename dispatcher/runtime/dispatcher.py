@@ -9,25 +9,20 @@ import logging
 import os
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from dispatcher.agent import Agent
 from dispatcher.errors import UsageError
-from dispatcher.judge import Judge, Turn
-from dispatcher.llm import (
-    Completion,
-    LLMClient,
-    TextDelta,
-    choose_model,
-    cost_of,
-)
+from dispatcher.llm.client import Completion, LLMClient, TextDelta
 from dispatcher.registry import Registry
 from dispatcher.routing import Decision, Router
 from dispatcher.runtime.attachments import Attachment
 from dispatcher.runtime.loading import Given, Loaded, load, read
-from dispatcher.runtime.prompt import EFFORTS, build_request
 from dispatcher.runtime.reply import ABSTAINED, DecisionMade, Event, Plan, Reply, Stopped
 from dispatcher.settings import Settings
+
+if TYPE_CHECKING:
+    from dispatcher.judge import Judge, Turn
 
 __all__ = ["Dispatcher", "RunOptions"]
 
@@ -137,14 +132,14 @@ class Dispatcher:
 
     def close(self) -> None:
         """Closes the connections that were kept open; the dispatcher can still be used."""
-        self._loaded.escalator.close()
+        self._loaded.close()
         close = getattr(self._loaded.client, "close", None)
         if close is not None:
             close()
 
     async def aclose(self) -> None:
         """The same for those of the running event loop."""
-        await self._loaded.escalator.aclose()
+        await self._loaded.aclose()
         close = getattr(self._loaded.client, "aclose", None)
         if close is not None:
             await close()
@@ -174,7 +169,7 @@ class Dispatcher:
         """Decides who takes a task, without running it. A judge is asked only where `routing.escalate` says so."""
         loaded = self._loaded
         decision = loaded.router.route(task, agent=agent, only=only, exclude=exclude, material=material)
-        return loaded.escalator.decide(decision, turns=turns, material=material)
+        return loaded.judged(decision, turns=turns, material=material)
 
     async def aroute(
         self,
@@ -189,7 +184,7 @@ class Dispatcher:
         """`route` for coroutines."""
         loaded = self._loaded
         decision = loaded.router.route(task, agent=agent, only=only, exclude=exclude, material=material)
-        return await loaded.escalator.adecide(decision, turns=turns, material=material)
+        return await loaded.ajudged(decision, turns=turns, material=material)
 
     def plan(self, task: str, **options: Unpack[RunOptions]) -> Plan:
         """Decides who takes a task and what would be sent to its model, without sending it."""
@@ -248,7 +243,7 @@ def _plan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
         return task
     decision = options.get("decision")
     if decision is None:
-        decision = loaded.escalator.decide(_routed(loaded, task, options), **_asides(options))
+        decision = loaded.judged(_routed(loaded, task, options), **_asides(options))
     return _planned(loaded, decision, options)
 
 
@@ -258,7 +253,7 @@ async def _aplan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
         return task
     decision = options.get("decision")
     if decision is None:
-        decision = await loaded.escalator.adecide(_routed(loaded, task, options), **_asides(options))
+        decision = await loaded.ajudged(_routed(loaded, task, options), **_asides(options))
     return _planned(loaded, decision, options)
 
 
@@ -279,6 +274,9 @@ def _asides(options: RunOptions) -> dict[str, Any]:
 
 def _planned(loaded: Loaded, decision: Decision, options: RunOptions) -> Plan:
     """What a decision comes to."""
+    from dispatcher.llm import choose_model
+    from dispatcher.runtime.prompt import build_request
+
     material = options.get("material", "")
     _logger.info(
         "%s %s: %s, confidence %.3f, %s",
@@ -310,6 +308,8 @@ def _planned(loaded: Loaded, decision: Decision, options: RunOptions) -> Plan:
 
 def _notices(agent: Agent) -> Iterator[str]:
     """What an agent's file asks for and does not get."""
+    from dispatcher.runtime.prompt import EFFORTS
+
     asked = [*(agent.tools.allowed or ()), *(f"MCP server {name}" for name in agent.mcp_servers)]
     if asked:
         shown = ", ".join(asked[:4]) + (", ..." if len(asked) > 4 else "")
@@ -327,6 +327,8 @@ def _event(loaded: Loaded, plan: Plan, event: TextDelta | Completion) -> Event:
 
 
 def _reply(loaded: Loaded, plan: Plan, completion: Completion) -> Reply:
+    from dispatcher.llm import cost_of
+
     _logger.info(
         "%s stopped: %s, %d tokens in, %d out, request %s",
         completion.model,

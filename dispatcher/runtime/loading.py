@@ -5,41 +5,40 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dispatcher.cache import Cache
 from dispatcher.errors import AgentFileError, ConfigError, CredentialError, OfflineError, UnknownAgentError
-from dispatcher.judge import AnthropicJudge, Escalator, Judge, JudgeMemory, Policy
-from dispatcher.llm import (
-    STANDARD_BASE_URL,
-    AnthropicClient,
-    LLMClient,
-    OfflineClient,
-    base_url_of,
-    choose_model,
-    has_credential,
-)
-from dispatcher.llm.models import price_of
 from dispatcher.registry import Registry
 from dispatcher.routing import Router
 from dispatcher.routing.rules import compile_rules
 from dispatcher.routing.weights import load_weights
 from dispatcher.settings import LoadedSettings, Settings, load_settings
 
+if TYPE_CHECKING:
+    from dispatcher.judge import Escalator, Judge, JudgeMemory
+    from dispatcher.llm import LLMClient
+    from dispatcher.routing import Decision
+
 __all__ = ["Given", "Loaded", "anthropic_judge", "load", "read"]
 
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Given:
     """What a dispatcher was given and keeps when it reloads; what judges were asked, and what that cost, too."""
 
     client: LLMClient | None = None
     judge: Judge | None = None
-    memory: JudgeMemory = field(default_factory=JudgeMemory)
+
+    @functools.cached_property
+    def memory(self) -> JudgeMemory:
+        from dispatcher.judge import JudgeMemory
+
+        return JudgeMemory()
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,8 @@ class Loaded:
 
     @functools.cached_property
     def escalator(self) -> Escalator:
+        from dispatcher.judge import Escalator, Policy
+
         settings = self.settings
         judge, unavailable = self.given.judge, ""
         if judge is None and settings.routing.escalate != "never":
@@ -70,6 +71,28 @@ class Loaded:
             memory=self.given.memory,
             unavailable=unavailable,
         )
+
+    def judged(self, decision: Decision, **asides: Any) -> Decision:
+        """The decision after a judge, where settings want one."""
+        return self.escalator.decide(decision, **asides) if self._escalates else decision
+
+    async def ajudged(self, decision: Decision, **asides: Any) -> Decision:
+        """`judged` for coroutines."""
+        return await self.escalator.adecide(decision, **asides) if self._escalates else decision
+
+    def close(self) -> None:
+        """Closes the connections that a judge keeps open."""
+        if self._escalates:
+            self.escalator.close()
+
+    async def aclose(self) -> None:
+        """The same for those of the running event loop."""
+        if self._escalates:
+            await self.escalator.aclose()
+
+    @property
+    def _escalates(self) -> bool:
+        return self.settings.routing.escalate != "never"
 
 
 def read(sources: Mapping[str, Any]) -> tuple[LoadedSettings, Registry]:
@@ -134,6 +157,10 @@ def anthropic_judge(
 
     A `client` that the caller gave is asked; else the service that the settings describe.
     """
+    from dispatcher.judge import AnthropicJudge
+    from dispatcher.llm import STANDARD_BASE_URL, AnthropicClient, base_url_of, choose_model, has_credential
+    from dispatcher.llm.models import price_of
+
     model = choose_model(flag=settings.judge.model, agent_models=(), settings=settings.llm).name
     if settings.judge.budget is not None and price_of(model, settings.llm.prices) is None:
         return None, f'judge.budget can\'t be kept, as the price of "{model}" is not known: add it to llm.prices'
@@ -152,6 +179,8 @@ def anthropic_judge(
 
 def _client_for(settings: Settings, environment: Mapping[str, str]) -> LLMClient:
     """The client for a credential or for a service of the user's own; without either, one that sends nothing."""
+    from dispatcher.llm import STANDARD_BASE_URL, AnthropicClient, OfflineClient, base_url_of, has_credential
+
     is_standard = base_url_of(settings.llm, environment) == STANDARD_BASE_URL
     if not is_standard or has_credential(settings.llm, environment):
         return AnthropicClient(settings.llm, environment=environment)

@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from dispatcher.errors import ConfigError
+
+if TYPE_CHECKING:
+    import yaml
 
 __all__ = [
     "ConfigFile",
@@ -104,6 +105,8 @@ def read_config_file(path: Path, *, required: bool = False) -> ConfigFile | None
 
 def _section(path: Path, text: str) -> yaml.Node:
     """What stands under our key."""
+    import yaml
+
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as problem:
@@ -121,6 +124,8 @@ def _section(path: Path, text: str) -> yaml.Node:
 
 
 def _values(path: Path, text: str, section: yaml.Node) -> Any:
+    import yaml
+
     try:
         return yaml.SafeLoader(text).construct_document(section)
     except (yaml.YAMLError, ValueError) as problem:  # ValueError: a date that does not exist
@@ -140,6 +145,8 @@ def _twice(path: Path, key: yaml.Node) -> ConfigError:
 
 
 def _entries(node: yaml.Node | None) -> list[tuple[yaml.Node, yaml.Node]]:
+    import yaml
+
     return list(node.value) if isinstance(node, yaml.MappingNode) else []
 
 
@@ -147,6 +154,8 @@ def _lines(
     node: yaml.Node, keys: KeyPath, path: Path, visited: set[int] | None = None
 ) -> Iterator[tuple[KeyPath, int]]:
     """The line of every key and list item below `node`; what an alias repeats is not gone through again."""
+    import yaml
+
     visited = set() if visited is None else visited
     yield keys, node.start_mark.line + 1
     if id(node) in visited:
