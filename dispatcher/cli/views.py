@@ -35,6 +35,8 @@ _MOST_FAULTS = 3
 
 def show_decision(decision: Decision, console: Console, *, in_full: bool = False) -> None:
     """Who, how sure and why, or the three best to choose from; in full, all of the evidence and the runners-up."""
+    if console.quiet:
+        return
     if decision.agent is None:
         _show_offer(decision, console)
     else:

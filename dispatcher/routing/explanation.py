@@ -8,10 +8,9 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dispatcher.agent import Agent, Passage
 from dispatcher.routing.decision import Evidence
@@ -19,6 +18,9 @@ from dispatcher.routing.index import FEATURES, Index
 from dispatcher.routing.passages import keywords, passages
 from dispatcher.routing.scorers import DENSE, KEYWORDS
 from dispatcher.routing.text import VIEWS, Word, analyze, content_stems
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["amounts_by_field", "evidence_of"]
 

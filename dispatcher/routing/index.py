@@ -8,18 +8,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dispatcher.agent import Agent
 from dispatcher.routing.dense import DenseIndex, FieldWords, build_dense
 from dispatcher.routing.encoder import Encoder
-from dispatcher.routing.passages import keywords, passages
 from dispatcher.routing.postings import Postings, build_postings
 from dispatcher.routing.regression import ExampleRegression, fit_regression
 from dispatcher.routing.scorers import DENSE, KEYWORDS, REGRESSION, SCORERS, scorers_of
 from dispatcher.routing.text import VIEWS, Word, analyze, content_stems, readings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["FEATURES", "Index", "TaskScores", "build_index"]
 
@@ -139,6 +141,8 @@ def _columns(view: str) -> list[int]:
 
 def build_index(agents: Sequence[Agent], encoder: Encoder) -> Index:
     """Indexes agents; their order is that of the rows."""
+    from dispatcher.routing.passages import passages
+
     read = [[(passage.field, analyze(passage.text), passage.weight) for passage in passages(agent)] for agent in agents]
     sizes: Counter[str] = Counter()
     for agent in read:
@@ -184,6 +188,8 @@ def _discounts(agent: FieldWords, view: str) -> dict[str, dict[str, float]]:
 
 def _keywords(agents: Sequence[Agent]) -> dict[tuple[str, ...], tuple[int, ...]]:
     """The short triggers and topics of all agents, as stems, with the rows of those who have them."""
+    from dispatcher.routing.passages import keywords
+
     rows: dict[tuple[str, ...], dict[int, None]] = {}
     for row, agent in enumerate(agents):
         for keyword in keywords(agent):

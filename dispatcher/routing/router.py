@@ -14,9 +14,9 @@ import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dispatcher.agent import Agent, slugify
 from dispatcher.cache import Cache, code_stamp, digest_of
@@ -25,13 +25,15 @@ from dispatcher.errors import UnknownAgentError
 from dispatcher.naming import find_agent, sort_by_name
 from dispatcher.routing.confidence import confidence_features, confidence_of
 from dispatcher.routing.decision import Candidate, Decision, Explanation, How, Outcome, fallen_back
-from dispatcher.routing.explanation import amounts_by_field, evidence_of
 from dispatcher.routing.index import Index, TaskScores, build_index
 from dispatcher.routing.rules import CompiledRule, compile_rules
 from dispatcher.routing.stored import kept_index
 from dispatcher.routing.text import Word, analyze, content_stems
 from dispatcher.routing.weights import Weights, example_gate, shipped_weights
 from dispatcher.settings import RoutingSettings, Rule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Router"]
 
@@ -263,6 +265,8 @@ class Router:
 
     def _explain(self, ranking: _Ranking, agent: Agent) -> Explanation | None:
         """What each field and each passage gave to a candidate."""
+        from dispatcher.routing.explanation import amounts_by_field, evidence_of
+
         row = self._rows.get(agent.name)
         if row is None or not ranking.candidates:
             return None

@@ -10,10 +10,9 @@ import bisect
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dispatcher.cache import Cache, Container
 from dispatcher.cache.container import Section
@@ -22,6 +21,9 @@ from dispatcher.routing.encoder import Encoder
 from dispatcher.routing.index import Index
 from dispatcher.routing.postings import Postings
 from dispatcher.routing.regression import ExampleRegression
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["StoredKeywords", "StoredWords", "kept_index"]
 

@@ -15,16 +15,18 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dispatcher.errors import ConfigError
 from dispatcher.routing.confidence import FITS_FEATURES, RIGHT_FEATURES
 from dispatcher.routing.encoder import Encoder, load_encoder, shipped_encoder
 from dispatcher.routing.index import FEATURES
 from dispatcher.routing.judged import JUDGED_FEATURES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["KINDS", "Calibration", "Weights", "example_gate", "kind_shares", "load_weights", "shipped_weights"]
 
