@@ -26,6 +26,7 @@ _PLACES: Mapping[str, str | tuple[str, Mapping[str, str]]] = {
         "Look at the settings.",
         {"show": "config.show", "init": "config.init", "schema": "config.schema"},
     ),
+    "cache": ("Look at what is kept between runs.", {"show": "cache.show", "clear": "cache.clear"}),
     "eval": "evaluate.evaluate",
     "tune": "tune.tune",
     "enrich": "enrich.enrich",

@@ -24,7 +24,10 @@ from dispatcher.routing.text import Word
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Encoder", "StemEncoder", "load_encoder", "shipped_encoder", "stems_of", "unit"]
+__all__ = ["SHIPPED_ENCODER", "Encoder", "StemEncoder", "load_encoder", "shipped_encoder", "stems_of", "unit"]
+
+
+SHIPPED_ENCODER = Path(__file__).parent / "encoder.npz"
 
 
 class Encoder(Protocol):
@@ -129,7 +132,7 @@ def load_encoder(path: Path) -> Encoder:
 @functools.cache
 def shipped_encoder() -> Encoder:
     """The encoder that comes with the package."""
-    return _parse((Path(__file__).parent / "encoder.npz").read_bytes(), None)
+    return _parse(SHIPPED_ENCODER.read_bytes(), None)
 
 
 def _parse(content: bytes, path: Path | None) -> StemEncoder:

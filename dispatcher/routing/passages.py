@@ -17,7 +17,7 @@ def passages(agent: Agent) -> Iterator[Passage]:
     """Every passage that says what an agent is for, or is not for; placeholders say nothing and are dropped."""
     for passage in _passages(agent):
         if (text := drop_placeholders(passage.text)).strip():
-            yield dataclasses.replace(passage, text=text)
+            yield passage if text == passage.text else dataclasses.replace(passage, text=text)
 
 
 def keywords(agent: Agent) -> Iterator[Passage]:

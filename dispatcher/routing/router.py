@@ -105,14 +105,16 @@ class Router:
     @functools.cached_property
     def index(self) -> Index:
         """The index of the routable agents, in the order of `routable`."""
-        encoder = self.weights.encoder
         if self._cache is None:
-            return build_index(self.routable, encoder)
+            return self._built()
         digest = self._digest or digest_of(hashlib.sha256(packed(self.agents)).hexdigest())
         names = [agent.name for agent in self.routable]
-        slot = digest_of(digest.partition("-")[0], encoder.digest)
-        key = digest_of(code_stamp(), digest, names, encoder.digest)
-        return kept_index(self._cache, slot, key, encoder, lambda: build_index(self.routable, encoder))
+        slot = digest_of(digest.partition("-")[0], str(self.weights.encoder_path))
+        key = digest_of(code_stamp(), digest, names, self.weights.encoder_stamp)
+        return kept_index(self._cache, slot, key, lambda: self.weights.encoder, self._built)
+
+    def _built(self) -> Index:
+        return build_index(self.routable, self.weights.encoder)
 
     def route(
         self,

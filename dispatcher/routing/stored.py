@@ -10,6 +10,7 @@ import bisect
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from dispatcher.cache import Cache, Container
 from dispatcher.cache.container import Section
 from dispatcher.routing.dense import DenseIndex
-from dispatcher.routing.encoder import Encoder
+from dispatcher.routing.encoder import Encoder, StemEncoder
 from dispatcher.routing.index import Index
 from dispatcher.routing.postings import Postings
 from dispatcher.routing.regression import ExampleRegression
@@ -94,8 +95,11 @@ class StoredKeywords(Mapping[tuple[str, ...], tuple[int, ...]]):
         return len(self._words)
 
 
-def kept_index(cache: Cache, slot: str, key: str, encoder: Encoder, build: Callable[[], Index]) -> Index:
-    """The index of that key from the cache, or else one that is built, and kept for the next time."""
+def kept_index(cache: Cache, slot: str, key: str, encoder: Callable[[], Encoder], build: Callable[[], Index]) -> Index:
+    """The index of that key from the cache, or else one that is built, and kept for the next time.
+
+    `encoder` is asked for where the encoder is one that can't be kept.
+    """
     found = cache.get(_KIND, slot, key)
     if found is not None:
         with contextlib.suppress(KeyError, ValueError, TypeError):
@@ -115,6 +119,8 @@ def _tables_of(index: Index) -> tuple[dict[str, Any], dict[str, Section]]:
     if index.regression is not None:
         _put("regression", index.regression, notes, sections)
     _put_table("dense", index.dense.vectors, notes, sections)
+    if isinstance(index.dense.encoder, StemEncoder):
+        _put_encoder(index.dense.encoder, notes, sections)
     written = {_SEPARATOR.join(keyword): number for number, keyword in enumerate(index.keywords)}
     _put_words("keywords.words", written, sections)
     _put_table("keywords.ends", np.cumsum([len(rows) for rows in index.keywords.values()], dtype=int), notes, sections)
@@ -123,18 +129,39 @@ def _tables_of(index: Index) -> tuple[dict[str, Any], dict[str, Section]]:
     return {"views": list(index.postings), **notes}, sections
 
 
-def _index_from(found: Container, encoder: Encoder) -> Index:
+def _index_from(found: Container, encoder: Callable[[], Encoder]) -> Index:
     """The index that was kept. Raises KeyError, ValueError or TypeError if there is none in this content."""
+    has_encoder = "encoder" in found.meta
     has_regression = "regression.coefficients" in found.meta["tables"]
     return Index(
         postings={view: _get(f"postings.{view}", Postings, found) for view in found.meta["views"]},
         keywords=StoredKeywords(
             _words("keywords.words", found), _table("keywords.ends", found), _table("keywords.rows", found)
         ),
-        dense=DenseIndex(encoder, _table("dense", found)),
+        dense=DenseIndex(_encoder(found) if has_encoder else encoder(), _table("dense", found)),
         regression=_get("regression", ExampleRegression, found) if has_regression else None,
         example_share=found.meta["example_share"],
         agent_count=found.meta["agent_count"],
+    )
+
+
+def _put_encoder(encoder: StemEncoder, notes: dict[str, Any], sections: dict[str, Section]) -> None:
+    path = str(encoder.path) if encoder.path is not None else None
+    notes["encoder"] = {"digest": encoder.digest, "parts": encoder.parts, "path": path}
+    _put_words("encoder.rows", encoder.rows, sections)
+    _put_table("encoder.vectors", encoder.vectors, notes, sections)
+    _put_table("encoder.scales", encoder.scales, notes, sections)
+
+
+def _encoder(found: Container) -> StemEncoder:
+    noted = found.meta["encoder"]
+    return StemEncoder(
+        _words("encoder.rows", found),
+        _table("encoder.vectors", found),
+        _table("encoder.scales", found),
+        tuple(noted["parts"]),
+        path=Path(noted["path"]) if noted["path"] is not None else None,
+        digest=noted["digest"],
     )
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from dispatcher.errors import ConfigError
 from dispatcher.routing.confidence import FITS_FEATURES, RIGHT_FEATURES
-from dispatcher.routing.encoder import Encoder, load_encoder, shipped_encoder
+from dispatcher.routing.encoder import SHIPPED_ENCODER, Encoder, load_encoder, shipped_encoder
 from dispatcher.routing.index import FEATURES
 from dispatcher.routing.judged import JUDGED_FEATURES
 
@@ -87,6 +87,16 @@ class Weights:
                 hint="fit them again with `dispatch tune`",
             )
         return found
+
+    @property
+    def encoder_stamp(self) -> tuple[Any, ...]:
+        """What tells whether the encoder is still the one that it was, without reading it."""
+        path = self.encoder_path or SHIPPED_ENCODER
+        try:
+            status = path.stat()
+        except OSError:
+            return (self.encoder.digest,)  # which tells what is wrong with the file
+        return self.encoder_digest, str(path.absolute()), status.st_mtime_ns, status.st_size
 
     @functools.cached_property
     def table(self) -> NDArray[np.float64]:

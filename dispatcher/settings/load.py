@@ -45,7 +45,11 @@ _SECTIONS: tuple[KeyPath, ...] = (
 _LISTS: tuple[KeyPath, ...] = (("agents",), ("disabled",))  # one entry may stand without brackets
 _TEXTS: tuple[KeyPath, ...] = (("enriched",), ("cache",))
 _PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("cache",), ("routing", "weights"))
-_NOT_FROM_A_PROJECT: tuple[KeyPath, ...] = (("llm", "base_url"), ("llm", "api_key_env"))
+_NOT_FROM_A_PROJECT: Mapping[KeyPath, str] = {
+    ("llm", "base_url"): "where your key is sent",
+    ("llm", "api_key_env"): "where your key is sent",
+    ("cache",): "from where what your own agents say is read",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,12 +169,12 @@ def _file_layer(file: ConfigFile | None, *, is_trusted: bool) -> tuple[_Layer | 
     for keys in _PATHS:
         if keys in values:
             values[keys] = _beside(file.path, values[keys])
-    for keys in _NOT_FROM_A_PROJECT:
+    for keys, decided in _NOT_FROM_A_PROJECT.items():
         if not is_trusted and keys in values:
             del values[keys]
             notices.append(
                 f"{file.location(keys)}: {'.'.join(keys)} is ignored in a project's config.yaml, since it decides "
-                f"where your key is sent; set it in your own config, in {variable_name(keys)}, or with --config"
+                f"{decided}; set it in your own config, in {variable_name(keys)}, or with --config"
             )
     return _Layer(name=str(file.path), values=values, file=file), tuple(notices)
 

@@ -184,7 +184,8 @@ class Settings:
     max_file_bytes: Annotated[int, Limits(gt=0)] = MAX_FILE_BYTES
     """The largest agent file that is read, in bytes."""
     cache: str | Literal[False] | None = None
-    """The folder of the cache, or `off`; by the platform's convention if not set."""
+    """The folder of the cache, or `off`; by the platform's convention if not set. Not read from a project's
+    config.yaml."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Values for the {{NAME}} placeholders of prompts."""
     rules: tuple[Rule, ...] = ()
