@@ -16,6 +16,7 @@ from dispatcher.agent import Agent, Diagnostic, Severity, slugify
 from dispatcher.cache import Cache, digest_of
 from dispatcher.errors import UsageError
 from dispatcher.naming import find_agent, sort_by_name
+from dispatcher.progress import Progress
 from dispatcher.registry.remembered import FileReader, RememberedFiles
 from dispatcher.scopes import Scope, agent_files, given_scopes, usual_scopes
 from dispatcher.settings import Settings
@@ -93,7 +94,12 @@ class Registry:
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, *, folder: Path | None = None, environment: Mapping[str, str] | None = None
+        cls,
+        settings: Settings,
+        *,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
     ) -> Registry:
         """The agents that the settings name, or else those of all the usual folders that exist, with the cache that the
         settings name."""
@@ -103,7 +109,7 @@ class Registry:
             scopes = given_scopes(folder / Path(path).expanduser() for path in settings.agents)
         else:
             scopes = usual_scopes(folder, environment)
-        return _load(scopes, settings, Cache.of(settings.cache, environment))
+        return _load(scopes, settings, Cache.of(settings.cache, environment), progress)
 
     @property
     def routable(self) -> tuple[Agent, ...]:
@@ -124,7 +130,9 @@ class Registry:
         return find_agent(name, self.agents)
 
 
-def _load(scopes: Sequence[Scope], settings: Settings, cache: Cache | None) -> Registry:
+def _load(
+    scopes: Sequence[Scope], settings: Settings, cache: Cache | None, progress: Progress | None = None
+) -> Registry:
     limit = settings.max_file_bytes
     reader = RememberedFiles(cache, scopes, limit) if cache is not None else FileReader(limit)
     chosen: dict[str, Agent] = {}
@@ -138,9 +146,11 @@ def _load(scopes: Sequence[Scope], settings: Settings, cache: Cache | None) -> R
         files, found = agent_files(scope)
         diagnostics.extend(found)
         read: list[Agent] = []
-        for file in files:
+        for number, file in enumerate(files, start=1):
             result = reader.read(file, scope)
             file_count += 1
+            if progress is not None:
+                progress("reading agents", number, len(files))
             read.extend(result.agents)
             diagnostics.extend(result.diagnostics)
             if result.passed_over is not None:

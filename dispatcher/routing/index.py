@@ -5,6 +5,7 @@ Knows of no weights: it gives each agent a row of numbers, and how they are put 
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dispatcher.agent import Agent
+from dispatcher.progress import Progress
 from dispatcher.routing.dense import DenseIndex, FieldWords, build_dense
 from dispatcher.routing.encoder import Encoder
 from dispatcher.routing.postings import Postings, build_postings
@@ -139,31 +141,41 @@ def _columns(view: str) -> list[int]:
     return [place for place, _ in scorers_of(view)]
 
 
-def build_index(agents: Sequence[Agent], encoder: Encoder) -> Index:
+def build_index(agents: Sequence[Agent], encoder: Encoder, progress: Progress | None = None) -> Index:
     """Indexes agents; their order is that of the rows."""
     from dispatcher.routing.passages import passages
 
-    read = [[(passage.field, analyze(passage.text), passage.weight) for passage in passages(agent)] for agent in agents]
+    tell = functools.partial(progress or _tell_nobody, "indexing")
+    steps = 2 * len(agents)  # the counting of each view takes about as long as reading, all together
+    read = []
+    for number, agent in enumerate(agents, start=1):
+        read.append([(passage.field, analyze(passage.text), passage.weight) for passage in passages(agent)])
+        tell(number, steps)
     sizes: Counter[str] = Counter()
-    for agent in read:
-        for field, words, _ in agent:
+    for of_agent in read:
+        for field, words, _ in of_agent:
             sizes[field] += len(words)
     share = sizes["example"] / max(1, sum(sizes[field] for field in ("example", "description", "body")))
+    postings = {}
+    for number, view in enumerate(VIEWS, start=1):
+        postings[view] = build_postings(
+            [_counts(agent, view) for agent in read],
+            [scorer for _, scorer in scorers_of(view)],
+            [_discounts(agent, view) for agent in read],
+        )
+        tell(len(agents) + number * len(agents) // len(VIEWS), steps)
     return Index(
         keywords=_keywords(agents),
-        postings={
-            view: build_postings(
-                [_counts(agent, view) for agent in read],
-                [scorer for _, scorer in scorers_of(view)],
-                [_discounts(agent, view) for agent in read],
-            )
-            for view in VIEWS
-        },
+        postings=postings,
         dense=build_dense(read, encoder),
         regression=_learn(agents) if share > _EXAMPLE_SHARE_TO_LEARN else None,
         example_share=share,
         agent_count=len(agents),
     )
+
+
+def _tell_nobody(what: str, done: int, total: int) -> None:
+    """Nobody wants to know."""
 
 
 def _counts(agent: FieldWords, view: str) -> dict[str, Counter[str]]:

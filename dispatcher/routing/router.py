@@ -23,6 +23,7 @@ from dispatcher.cache import Cache, code_stamp, digest_of
 from dispatcher.cache.agents import packed
 from dispatcher.errors import UnknownAgentError
 from dispatcher.naming import find_agent, sort_by_name
+from dispatcher.progress import Progress
 from dispatcher.routing.confidence import confidence_features, confidence_of
 from dispatcher.routing.decision import Candidate, Decision, Explanation, How, Outcome, fallen_back
 from dispatcher.routing.index import Index, TaskScores, build_index
@@ -70,6 +71,7 @@ class Router:
     cache: where the index is kept once it is built; nowhere if not given.
     digest: what stands for the agents there, such as the digest of their Registry; worked out from all of their content
         if not given, which takes longer.
+    progress: told of the building of the index.
 
     Raises ConfigError for a rule that can't be used or a precision that can't be had, and UnknownAgentError for a
     fallback that does not exist.
@@ -85,7 +87,9 @@ class Router:
         weights: Weights | None = None,
         cache: Cache | None = None,
         digest: str = "",
+        progress: Progress | None = None,
     ) -> None:
+        self._progress = progress
         self._cache = cache
         self._digest = digest
         self.settings = settings or RoutingSettings()
@@ -114,7 +118,7 @@ class Router:
         return kept_index(self._cache, slot, key, lambda: self.weights.encoder, self._built)
 
     def _built(self) -> Index:
-        return build_index(self.routable, self.weights.encoder)
+        return build_index(self.routable, self.weights.encoder, self._progress)
 
     def route(
         self,

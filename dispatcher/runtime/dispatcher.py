@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 from dispatcher.agent import Agent
 from dispatcher.errors import UsageError
 from dispatcher.llm.client import Completion, LLMClient, TextDelta
+from dispatcher.progress import Progress
 from dispatcher.registry import Registry
 from dispatcher.routing import Decision, Router
 from dispatcher.runtime.attachments import Attachment
@@ -66,6 +67,7 @@ class Dispatcher:
     client: the model's service; the one that the settings describe if not given, or a preview without a credential.
     judge: who picks where `routing.escalate` asks for it; the model that the settings describe if not given.
     environment: where credentials are looked up; the process's if not given.
+    progress: told of what takes long: the reading of agents and the building of the index.
 
     `notices` says what config has that is not heeded. Raises AgentFileError if the registry is empty.
     """
@@ -78,9 +80,11 @@ class Dispatcher:
         client: LLMClient | None = None,
         judge: Judge | None = None,
         environment: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         environment = os.environ if environment is None else environment
-        self._loaded = load(registry, settings or Settings(), Given(client=client, judge=judge), environment)
+        given = Given(client=client, judge=judge, progress=progress)
+        self._loaded = load(registry, settings or Settings(), given, environment)
         self._sources: dict[str, Any] | None = None
         self.notices: tuple[str, ...] = ()
 
@@ -94,14 +98,22 @@ class Dispatcher:
         config: Path | None = None,
         client: LLMClient | None = None,
         judge: Judge | None = None,
+        progress: Progress | None = None,
     ) -> Dispatcher:
         """A dispatcher for a project's folder: its config.yaml, its agents, the user's and the bundled ones.
 
         The parameters are those of `load_settings`. Raises ConfigError and AgentFileError.
         """
         sources = {"folder": folder, "environment": environment, "flags": flags, "config": config}
-        loaded, registry = read(sources)
-        dispatcher = cls(registry, settings=loaded.settings, client=client, judge=judge, environment=environment)
+        loaded, registry = read(sources, progress)
+        dispatcher = cls(
+            registry,
+            settings=loaded.settings,
+            client=client,
+            judge=judge,
+            environment=environment,
+            progress=progress,
+        )
         dispatcher._sources = sources
         dispatcher.notices = loaded.notices
         return dispatcher
@@ -125,8 +137,8 @@ class Dispatcher:
         """
         if self._sources is None:
             raise UsageError("this dispatcher was made from a registry", hint="use Dispatcher.from_config() to reload")
-        loaded, registry = read(self._sources)
         before = self._loaded
+        loaded, registry = read(self._sources, before.given.progress)
         self._loaded = load(registry, loaded.settings, before.given, before.environment)
         self.notices = loaded.notices
 

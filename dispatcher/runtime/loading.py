@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dispatcher.cache import Cache
 from dispatcher.errors import AgentFileError, ConfigError, CredentialError, OfflineError, UnknownAgentError
+from dispatcher.progress import Progress
 from dispatcher.registry import Registry
 from dispatcher.routing import Router
 from dispatcher.routing.rules import compile_rules
@@ -33,6 +34,7 @@ class Given:
 
     client: LLMClient | None = None
     judge: Judge | None = None
+    progress: Progress | None = None
 
     @functools.cached_property
     def memory(self) -> JudgeMemory:
@@ -95,13 +97,15 @@ class Loaded:
         return self.settings.routing.escalate != "never"
 
 
-def read(sources: Mapping[str, Any]) -> tuple[LoadedSettings, Registry]:
+def read(sources: Mapping[str, Any], progress: Progress | None = None) -> tuple[LoadedSettings, Registry]:
     """Config and agents, with a notice for each name in config that is no agent's.
 
     Raises ConfigError, with file and line, for rules that can't be used.
     """
     loaded = load_settings(**sources)
-    registry = Registry.from_settings(loaded.settings, folder=sources["folder"], environment=sources["environment"])
+    registry = Registry.from_settings(
+        loaded.settings, folder=sources["folder"], environment=sources["environment"], progress=progress
+    )
     for found in registry.diagnostics if _logger.isEnabledFor(logging.INFO) else ():
         _logger.info("%s: %s: %s", found.location(), found.severity, found.message)
     settings, notices = loaded.settings, list(loaded.notices)
@@ -146,6 +150,7 @@ def load(registry: Registry, settings: Settings, given: Given, environment: Mapp
         weights=load_weights(Path(weights).expanduser()) if weights is not None else None,
         cache=Cache.of(settings.cache, environment) if registry.digest else None,
         digest=registry.digest,
+        progress=given.progress,
     )
     return Loaded(settings, registry, router, given, environment)
 
