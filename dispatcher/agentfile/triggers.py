@@ -7,6 +7,7 @@ topics. "Not for ..." and "use X instead" are exclusions.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -129,6 +130,7 @@ def _kind(item: Item, announced: str | None) -> str | None:
     return "exclusion" if turns_around.match(item.text) else announced
 
 
+@functools.lru_cache(maxsize=10_000)  # files share their titles
 def _announces(text: str) -> str | None:
     folded = text.lower()
     if _EXCLUSION_TITLE.search(folded):
