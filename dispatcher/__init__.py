@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Trigger,
     )
     from dispatcher.agentfile import ReadResult, read_agent_file
+    from dispatcher.cache import Cache
     from dispatcher.errors import (
         AgentFileError,
         AttachmentError,
@@ -71,6 +72,7 @@ _PLACES = {
         "Trigger",
     ),
     "dispatcher.agentfile": ("ReadResult", "read_agent_file"),
+    "dispatcher.cache": ("Cache",),
     "dispatcher.errors": (
         "AgentFileError",
         "AttachmentError",
@@ -115,6 +117,7 @@ __all__ = [
     "AnthropicJudge",
     "Attachment",
     "AttachmentError",
+    "Cache",
     "Candidate",
     "Capability",
     "Collaborator",

@@ -14,8 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dispatcher import Agent, Decision, Dispatcher, Registry, Router
-from dispatcher.cache import Cache
+from dispatcher import Agent, Cache, Decision, Dispatcher, Registry, Router
 from tests.cli_calls import TASK, call, write_team
 from tests.workshop import TEAM, craft
 

@@ -19,6 +19,7 @@ PUBLIC_NAMES = [
     "AnthropicJudge",
     "Attachment",
     "AttachmentError",
+    "Cache",
     "Candidate",
     "Capability",
     "Collaborator",
