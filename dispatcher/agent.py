@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -140,7 +140,7 @@ class _Deferred:
     """A record whose fields may be filled in when one of them is first asked for."""
 
     __slots__ = ("_known", "_rest")
-    _known: Mapping[str, Any]
+    _known: tuple[str, ...]
     _rest: Callable[[], Mapping[str, Any]]
 
     if not TYPE_CHECKING:  # where every name would pass
@@ -155,10 +155,10 @@ class _Deferred:
             return object.__getattribute__(self, name)
 
     @classmethod
-    def deferred(cls, known: Mapping[str, Any], rest: Callable[[], Mapping[str, Any]]) -> Self:
-        """A record of which some fields are known, and `rest` gives all."""
+    def deferred(cls, known: tuple[str, ...], values: Iterable[Any], rest: Callable[[], Mapping[str, Any]]) -> Self:
+        """A record of which some fields are known, by name, and `rest` gives all."""
         made = object.__new__(cls)
-        for name, value in known.items():
+        for name, value in zip(known, values, strict=True):
             object.__setattr__(made, name, value)
         object.__setattr__(made, "_known", known)
         object.__setattr__(made, "_rest", rest)
@@ -167,7 +167,8 @@ class _Deferred:
     def but(self, **changes: Any) -> Self:
         """The record with other values in some fields; what is deferred stays so."""
         if hasattr(self, "_rest"):
-            return self.deferred({**self._known, **changes}, self._rest)
+            values = {name: getattr(self, name) for name in self._known} | changes
+            return self.deferred(tuple(values), values.values(), self._rest)
         return replace(self, **changes)  # type: ignore[type-var]
 
 

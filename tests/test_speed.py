@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "wait4"), reason="needs the proc
 
 NUMPY = [sys.executable, "-c", "import numpy"]
 ROUTE = [sys.executable, "-m", "dispatcher", "route", "--agents", str(bundled_folder()), "the build is red"]
-ROUNDS = 4
+ROUNDS = 3
 
 
 def processor_seconds(command: Sequence[str]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import functools
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass
@@ -28,6 +29,8 @@ __all__ = ["Pieces", "agent_from", "diagnostic_from", "head_of", "joined", "pack
 _HEAD = ("name", "category", "team", "enabled", "disable_model_invocation", "digest")
 """What is asked of all agents, so it is at hand, besides `enriched`, which no file of an agent gives; the rest of one
 is read when somebody asks for it."""
+
+_KNOWN = (*_HEAD, "enriched")
 
 _RECORDS: Mapping[str, type[Any]] = {
     "triggers": Trigger,
@@ -76,8 +79,7 @@ def head_of(agent: Agent) -> list[Any]:
 
 def agent_from(head: Iterable[Any], content: Callable[[], Any]) -> Agent:
     """An agent of which the head is known, and whose list of values is asked for with the first of its other fields."""
-    known = {**dict(zip(_HEAD, head, strict=True)), "enriched": ()}
-    return Agent.deferred(known, lambda: _agent_values(content()))
+    return Agent.deferred(_KNOWN, (*head, ()), functools.partial(_agent_values, content))
 
 
 def diagnostic_from(values: Iterable[Any]) -> Diagnostic:
@@ -93,8 +95,8 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _agent_values(values: Iterable[Any]) -> dict[str, Any]:
-    found = dict(zip(_names(Agent), values, strict=True))
+def _agent_values(content: Callable[[], Iterable[Any]]) -> dict[str, Any]:
+    found = dict(zip(_names(Agent), content(), strict=True))
     path, root, scope = found["source"]
     found["source"] = Source(path=Path(path), root=Path(root), scope=scope)
     found["tools"] = _record(ToolPolicy, found["tools"])

@@ -6,6 +6,7 @@ again without showing it, so its content is compared as long as that is so.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import time
@@ -111,7 +112,11 @@ class RememberedFiles(FileReader):
         )
 
     def _agent(self, head: list[Any], place: int, number: int) -> Agent:
-        return agent_from(head, lambda: json.loads(self._pieces[place])[number])
+        return agent_from(head, functools.partial(self._content, place, number))
+
+    def _content(self, place: int, number: int) -> list[Any]:
+        found: list[Any] = json.loads(self._pieces[place])[number]
+        return found
 
 
 def packed_table(entries: dict[str, list[Any]]) -> bytes:
