@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import os
 import subprocess
 import sys
@@ -150,6 +152,34 @@ def test_what_is_made_of_duplicates_is_the_same(team: Path, cache: Cache, duplic
     for _ in range(2):
         kept = Registry.from_paths(team, cache=cache, duplicates=duplicates)  # type: ignore[arg-type]
         assert kept == Registry.from_paths(team, duplicates=duplicates)  # type: ignore[arg-type]
+
+
+def test_a_registry_made_of_another_by_hand_has_no_digest(team: Path) -> None:
+    registry = Registry.from_paths(team)
+    changed = dataclasses.replace(registry, agents=(registry.find("gardener"),))
+    assert (bool(registry.digest), changed.digest) == (True, "")
+
+
+def test_an_agent_from_the_cache_is_like_any_other(team: Path, cache: Cache) -> None:
+    fresh = Registry.from_paths(team).find("gardener")
+    Registry.from_paths(team, cache=cache)
+
+    def kept() -> Agent:
+        return Registry.from_paths(team, cache=cache).find("gardener")
+
+    assert copy.deepcopy(kept()) == fresh
+    assert repr(kept()) == repr(fresh)
+    assert dataclasses.asdict(kept()) == dataclasses.asdict(fresh)
+    assert dataclasses.replace(kept(), name="other") == dataclasses.replace(fresh, name="other")
+    assert kept().but(name="other") == dataclasses.replace(fresh, name="other")
+    with pytest.raises(AttributeError, match="promt"):
+        _ = getattr(kept(), "promt")  # noqa: B009  as a slip would
+
+
+def test_what_is_shown_of_an_agent_is_the_same(team: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = [call(capsys, ["agents", "show", "gardener", "--json", "--agents", str(team)]).out for _ in range(2)]
+    assert shown[0] == shown[1]
+    assert '"gardener"' in shown[0]
 
 
 def test_a_broken_file_is_reported_from_the_cache_too(team: Path, cache: Cache) -> None:

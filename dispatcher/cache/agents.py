@@ -69,7 +69,9 @@ def joined(pieces: Iterable[bytes]) -> tuple[bytes, bytes]:
 
 def packed(value: Any) -> bytes:
     """Records as JSON, each a list of its values."""
-    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), default=str).encode(
+        "utf-8", "surrogatepass"
+    )
 
 
 def head_of(agent: Agent) -> list[Any]:

@@ -58,7 +58,7 @@ class Cache:
         """The cache that the setting names: in a folder, off, or in the usual place."""
         if setting is None:
             return cls(user_cache_folder(environment))
-        return None if str(setting).lower() in _OFF else cls(Path(str(setting)).expanduser())
+        return None if not setting or str(setting).lower() in _OFF else cls(Path(str(setting)).expanduser())
 
     def get(self, kind: str, slot: str, key: str | None = None) -> Container | None:
         """The content of a slot, if it is whole and of that key, or of any."""
@@ -133,11 +133,11 @@ def digest_of(*values: Any) -> str:
 @functools.cache
 def code_stamp() -> str:
     """What changes with this package and with Python, so that nothing outlives the code that made it."""
-    stamps = []
+    stamps: list[tuple[str, int, int]] = []
     for folder in (_PACKAGE, _PACKAGE / "agentfile", _PACKAGE / "registry", _PACKAGE / "routing", _PACKAGE / "cache"):
-        with os.scandir(folder) as entries:
-            modules = [entry for entry in entries if entry.name.endswith(".py")]
-        stamps += sorted((entry.name, entry.stat().st_mtime_ns, entry.stat().st_size) for entry in modules)
+        with contextlib.suppress(OSError):  # in an archive there are no such files, and the version has to do
+            modules = [entry for entry in os.scandir(folder) if entry.name.endswith(".py")]
+            stamps += sorted((entry.name, entry.stat().st_mtime_ns, entry.stat().st_size) for entry in modules)
     return digest_of(__version__, sys.implementation.cache_tag, sys.byteorder, stamps)
 
 

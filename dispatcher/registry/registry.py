@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
@@ -57,7 +57,7 @@ class Registry:
     passed_over: tuple[PassedOver, ...] = ()
     scopes: tuple[Scope, ...] = ()
     file_count: int = 0
-    digest: str = ""
+    digest: str = field(default="", init=False)  # not for those that are made of it by hand
 
     @classmethod
     def from_agents(cls, agents: Iterable[Agent], *, disabled: Iterable[str] = ()) -> Registry:
@@ -179,7 +179,7 @@ def _load(
     # A neighbour may stand in another folder, so they are handed out once everybody is known.
     read, found = enrichment.add_near_misses(agents, near_misses)
     diagnostics.extend(found)
-    return Registry(
+    registry = Registry(
         agents=tuple(read),
         disabled=frozenset(settings.disabled),
         shadowed=tuple(shadowed),
@@ -187,8 +187,9 @@ def _load(
         passed_over=tuple(passed_over),
         scopes=tuple(scopes),
         file_count=file_count,
-        digest=_digest(scopes, read),
     )
+    object.__setattr__(registry, "digest", _digest(scopes, read))
+    return registry
 
 
 def _digest(scopes: Sequence[Scope], agents: Sequence[Agent]) -> str:
