@@ -115,6 +115,7 @@ ENVIRONMENT = {
     "DISPATCH_JUDGE_TOP_K": ("8", 8),
     "DISPATCH_JUDGE_TIMEOUT": ("2.5", 2.5),
     "DISPATCH_JUDGE_BUDGET": ("0.05", 0.05),
+    "DISPATCH_CACHE": ("somewhere", "somewhere"),
     "DISPATCH_ENRICHED": ("examples.jsonl", "examples.jsonl"),
     "DISPATCH_LLM_MODEL": ("opus", "opus"),
     "DISPATCH_LLM_ALIASES": ("{sonnet: 'qwen3:8b'}", {"sonnet": "qwen3:8b"}),
@@ -398,7 +399,7 @@ def test_the_schema_takes_what_the_loader_takes_and_describes_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "folder"), [("off", None), ("no", None), ("false", None), ("/tmp/x", "/tmp/x"), ("~/x", "~/x")]
+    ("written", "folder"), [("off", None), ("no", None), ("false", None), ("/where/x", "/where/x"), ("~/x", "~/x")]
 )
 def test_the_cache_is_a_folder_or_off(load: Load, written: str, folder: str | None) -> None:
     in_file = load(user=f"dispatcher:\n  cache: {written}\n").settings.cache
