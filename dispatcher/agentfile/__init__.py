@@ -1,6 +1,7 @@
 """Reading agent files: one file → one Agent (a JSON file: several) and its diagnostics.
 
 envelope        where the front matter begins and ends: strict YAML → lenient → none
+prose           Markdown as a person reads it
 sections        the body as headings, bullets and paragraphs
 examples, triggers, abilities, placeholders, tool_policy
                 the extractors, each run over every file

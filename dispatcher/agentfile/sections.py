@@ -13,7 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["Document", "Item", "Section", "parse_document", "plain_text"]
+from dispatcher.agentfile.prose import plain_text
+
+__all__ = ["Document", "Item", "Section", "parse_document"]
 
 _HEADING = re.compile(r"(#{1,6})[ \t]+(.*)$")
 _UNDERLINE = re.compile(r"={3,}\s*$")
@@ -22,10 +24,7 @@ _BULLETS = ("-", "*", "+", "•")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)$")
 _LABEL = re.compile(r"(?:\*\*|__)(?P<bold>.+?)(?:\*\*|__)\s*:?$|(?P<plain>[^-*+#>|<\s].{0,120}):$")
 _BOLD_LABEL = re.compile(r"(?:\*\*|__)(.+?)(?:\*\*|__)\s*(?:\([^)]*\)\s*)?(.*)$")
-_MARKED_UP = re.compile(r"[*_`\[]")
-_MARKUP = re.compile(r"\*\*|__|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)|`")
 _MAX_NESTING = 30
-_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")
 
 
 class Item(NamedTuple):
@@ -86,13 +85,6 @@ def parse_document(body: str, *, first_line: int = 1) -> Document:
         (level, title), line, content = heading, first_line + index, []
     sections.append(_section(title, level, line, content))
     return Document(sections=tuple(sections))
-
-
-def plain_text(text: str) -> str:
-    """A line of Markdown as a person reads it: no emphasis, no backquotes, links as their text, single spaces."""
-    if _MARKED_UP.search(text) is not None:
-        text = _MARKUP.sub("", _LINK.sub(r"\1", text) if "](" in text else text)
-    return " ".join(text.split())
 
 
 def _heading(lines: Sequence[str], index: int) -> tuple[int, str] | None:

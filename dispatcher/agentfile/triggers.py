@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dispatcher.agent import Trigger
+from dispatcher.agentfile.prose import sentences
 from dispatcher.agentfile.sections import Document, Item
 
 __all__ = [
     "exclusions_from_document",
-    "sentences",
     "triggers_from_document",
     "triggers_from_text",
     "triggers_from_value",
@@ -63,7 +63,6 @@ _NEED = re.compile(
 )
 _COMMA = re.compile(r"[,;]\s*(?:(?:or|and)\s+)?")
 _CONJUNCTION = re.compile(r"\s(?:or|and)\s")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'“*(]?[A-Z0-9])|\n+")
 _ANNOUNCEMENT = re.compile(r"[\s,;]*\b(?:including|such as|for example)\W*$", re.IGNORECASE)
 _MAX_TOPIC_WORDS = 12
 
@@ -105,14 +104,6 @@ def triggers_from_document(document: Document) -> tuple[Trigger, ...]:
 def exclusions_from_document(document: Document) -> tuple[Trigger, ...]:
     """The bullets that say what the agent is not for."""
     return tuple(_announced(document, "exclusion"))
-
-
-def sentences(text: str) -> Iterator[str]:
-    """The sentences of a text, one line end or more being the end of one."""
-    for part in _SENTENCE_END.split(text):
-        cleaned = " ".join(part.split()).strip("-* ")
-        if cleaned:
-            yield cleaned
 
 
 def _announced(document: Document, kind: str) -> Iterator[Trigger]:

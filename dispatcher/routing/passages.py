@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterator
 
 from dispatcher.agent import Agent, Passage
 from dispatcher.agentfile.placeholders import drop_placeholders
-from dispatcher.agentfile.sections import plain_text
-from dispatcher.agentfile.triggers import sentences
+from dispatcher.agentfile.prose import plain_text, sentences
 
 __all__ = ["keywords", "passages"]
 
