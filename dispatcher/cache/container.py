@@ -35,24 +35,26 @@ class Container:
     size: int
 
 
-def write_container(descriptor: int, key: str, meta: Mapping[str, Any], sections: Mapping[str, Section]) -> None:
-    """Writes a file and seals it. Raises OSError."""
-    seal = int(os.fstat(descriptor).st_mtime) // 2 * 2  # there are disks that keep even seconds only
-    places: dict[str, tuple[int, int]] = {}
-    offset = 0
-    for name, content in sections.items():
-        places[name] = (offset, len(content))
-        offset += len(content) + -len(content) % _ALIGNMENT
-    header = json.dumps({"key": key, "seal": seal, "length": offset, "places": places, "meta": meta}).encode()
-    header += b" " * (-(_HEAD.size + len(header)) % _ALIGNMENT)
+def write_container(
+    descriptor: int, path: Path, key: str, meta: Mapping[str, Any], sections: Mapping[str, Section]
+) -> None:
+    """Writes a file and seals it. Raises OSError, and TypeError for notes that JSON can't write."""
     with os.fdopen(descriptor, "wb") as file:
+        seal = int(os.fstat(descriptor).st_mtime) // 2 * 2  # there are disks that keep even seconds only
+        places: dict[str, tuple[int, int]] = {}
+        offset = 0
+        for name, content in sections.items():
+            places[name] = (offset, len(content))
+            offset += len(content) + -len(content) % _ALIGNMENT
+        header = json.dumps({"key": key, "seal": seal, "length": offset, "places": places, "meta": meta}).encode()
+        header += b" " * (-(_HEAD.size + len(header)) % _ALIGNMENT)
         file.write(_HEAD.pack(_MAGIC, len(header), zlib.crc32(header)))
         file.write(header)
         for content in sections.values():
             file.write(content)
             file.write(b"\0" * (-len(content) % _ALIGNMENT))
         file.flush()
-        os.utime(file.fileno() if os.utime in os.supports_fd else file.name, (seal, seal))
+        os.utime(file.fileno() if os.utime in os.supports_fd else path, (seal, seal))
         os.fsync(file.fileno())
 
 

@@ -73,9 +73,9 @@ class Cache:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor, name = tempfile.mkstemp(_UNFINISHED, f"{kind}-", self.folder)
             unfinished = Path(name)
-            write_container(descriptor, key, meta, sections)
+            write_container(descriptor, unfinished, key, meta, sections)
             unfinished.replace(path)
-        except OSError as problem:
+        except (OSError, TypeError, ValueError) as problem:
             _logger.info("%s: not kept in the cache: %s", path, problem)
             if unfinished is not None:
                 with contextlib.suppress(OSError):
