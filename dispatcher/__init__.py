@@ -12,10 +12,10 @@ The public names are those of `__all__`; each is imported when it is first used,
 
 from __future__ import annotations
 
-import importlib
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from dispatcher.on_demand import on_demand
 from dispatcher.version import __version__
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Trigger,
     )
     from dispatcher.agentfile import ReadResult, read_agent_file
+    from dispatcher.cache import Cache
     from dispatcher.decisionlog import DecisionLog
     from dispatcher.errors import (
         AgentFileError,
@@ -73,6 +74,7 @@ _PLACES = {
         "Trigger",
     ),
     "dispatcher.agentfile": ("ReadResult", "read_agent_file"),
+    "dispatcher.cache": ("Cache",),
     "dispatcher.decisionlog": ("DecisionLog",),
     "dispatcher.errors": (
         "AgentFileError",
@@ -111,7 +113,6 @@ _PLACES = {
     ),
     "dispatcher.settings": ("Rule", "Settings", "load_settings"),
 }
-_PLACE_OF = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
     "Agent",
@@ -121,6 +122,7 @@ __all__ = [
     "Attachment",
     "AttachmentError",
     "BudgetError",
+    "Cache",
     "Candidate",
     "Capability",
     "Collaborator",
@@ -176,13 +178,7 @@ __all__ = [
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
-def __getattr__(name: str) -> Any:
-    module = _PLACE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(module), name)
-    globals()[name] = value
-    return value
+__getattr__ = on_demand(__name__, _PLACES)
 
 
 def __dir__() -> list[str]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 __all__ = [
     "Agent",
@@ -21,6 +21,7 @@ __all__ = [
     "Example",
     "Passage",
     "Placeholder",
+    "ReadResult",
     "Severity",
     "Source",
     "ToolPolicy",
@@ -135,8 +136,44 @@ class ToolPolicy:
     disallowed: tuple[str, ...] = ()
 
 
+class _Deferred:
+    """A record whose fields may be filled in when one of them is first asked for."""
+
+    __slots__ = ("_known", "_rest")
+    _known: tuple[str, ...]
+    _rest: Callable[[], Mapping[str, Any]]
+
+    if not TYPE_CHECKING:  # where every name would pass
+
+        def __getattr__(self, name: str) -> Any:
+            """A field that is not there yet."""
+            if name in _Deferred.__slots__ or name not in type(self).__dataclass_fields__:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            for field_name, value in self._rest().items():
+                if field_name not in self._known:
+                    object.__setattr__(self, field_name, value)
+            return object.__getattribute__(self, name)
+
+    @classmethod
+    def deferred(cls, known: tuple[str, ...], values: Iterable[Any], rest: Callable[[], Mapping[str, Any]]) -> Self:
+        """A record of which some fields are known, by name, and `rest` gives all."""
+        made = object.__new__(cls)
+        for name, value in zip(known, values, strict=True):
+            object.__setattr__(made, name, value)
+        object.__setattr__(made, "_known", known)
+        object.__setattr__(made, "_rest", rest)
+        return made
+
+    def but(self, **changes: Any) -> Self:
+        """The record with other values in some fields; what is deferred stays so."""
+        if hasattr(self, "_rest"):
+            values = {name: getattr(self, name) for name in self._known} | changes
+            return self.deferred(tuple(values), values.values(), self._rest)
+        return replace(self, **changes)  # type: ignore[type-var]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agent:
+class Agent(_Deferred):
     """One agent.
 
     `prompt` is the body as it stands in the file; `description` is for people, without example blocks.
@@ -190,6 +227,20 @@ class Agent:
     def variables(self) -> tuple[str, ...]:
         """The names of its placeholders, each once, in the order of their first use."""
         return tuple(dict.fromkeys(placeholder.name for placeholder in self.placeholders))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadResult:
+    """What a file gave.
+
+    `passed_over` says why it is no agent, where it is none and nothing is wrong with it. `digest` is the SHA-256 of the
+    file's bytes, empty where they were not looked at or could not be had.
+    """
+
+    agents: tuple[Agent, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    passed_over: str | None = None
+    digest: str = ""
 
 
 def slugify(name: str) -> str:

@@ -10,7 +10,6 @@ Readable, editable, and looked for in the agents' own folder only.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -103,7 +102,7 @@ def add_enriched(
         near_misses.extend(
             NearMiss(agent=agent, passage=passage) for (_, agent), passage in zip(line.near_misses, tasks, strict=True)
         )
-    added = [dataclasses.replace(agent, enriched=tuple(examples.get(agent.name, ()))) for agent in agents]
+    added = [agent.but(enriched=tuple(examples.get(agent.name, ()))) for agent in agents]
     return added, tuple(near_misses), tuple(diagnostics)
 
 
@@ -122,8 +121,7 @@ def add_near_misses(
             message = f'a near miss names the agent "{near_miss.agent}", which is not there'
             diagnostics.append(_diagnostic(path, line, Severity.NOTE, message))
     added = [
-        dataclasses.replace(agent, enriched=(*agent.enriched, *tasks[agent.name])) if agent.name in tasks else agent
-        for agent in agents
+        agent.but(enriched=(*agent.enriched, *tasks[agent.name])) if agent.name in tasks else agent for agent in agents
     ]
     return added, tuple(diagnostics)
 

@@ -10,12 +10,13 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from dispatcher.agent import Diagnostic, Severity
 from dispatcher.errors import UsageError
 from dispatcher.settings.files import user_folder
 
-__all__ = ["Scope", "agent_files", "bundled_folder", "given_scopes", "usual_scopes"]
+__all__ = ["FoundFile", "Scope", "agent_files", "bundled_folder", "given_scopes", "stamp_of", "usual_scopes"]
 
 PROJECT_FOLDERS = (
     "agents",
@@ -46,6 +47,13 @@ class Scope:
 
     name: str
     root: Path
+
+
+class FoundFile(NamedTuple):
+    """A file that may be an agent, and its stamp."""
+
+    path: str
+    stamp: tuple[int, ...]
 
 
 def usual_scopes(folder: Path, environment: Mapping[str, str]) -> tuple[Scope, ...]:
@@ -81,45 +89,60 @@ def bundled_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "agents"
 
 
-def agent_files(scope: Scope) -> tuple[tuple[Path, ...], tuple[Diagnostic, ...]]:
+def agent_files(scope: Scope) -> tuple[tuple[FoundFile, ...], tuple[Diagnostic, ...]]:
     """The files of a scope that may be agents, in a fixed order, and what was odd about the others."""
     if not scope.root.is_dir():
-        return (scope.root,), ()
-    files: list[Path] = []
+        return (FoundFile(str(scope.root), stamp_of(scope.root)),), ()
+    files: list[FoundFile] = []
     diagnostics: list[Diagnostic] = []
     root = scope.root.resolve()
     for entry in _walk(scope.root, diagnostics):
-        readable = Path(os.fsencode(entry).decode("utf-8", "replace"))
-        if readable != entry:
+        path = entry.path
+        if not path.isascii() and (readable := os.fsencode(path).decode("utf-8", "replace")) != path:
             message = "the name of the file or of its folder is not UTF-8, so it can't be shown"
-            diagnostics.append(_diagnostic(readable, "odd-name", message, "rename it"))
-        elif entry.is_symlink() and (oddity := _odd_link(entry, root)) is not None:
+            diagnostics.append(_diagnostic(Path(readable), "odd-name", message, "rename it"))
+        elif entry.is_symlink() and (oddity := _odd_link(Path(path), root)) is not None:
             diagnostics.append(oddity)
         else:
-            files.append(entry)
+            files.append(FoundFile(path, stamp_of(entry)))
     return tuple(files), tuple(diagnostics)
 
 
-def _walk(folder: Path, diagnostics: list[Diagnostic]) -> Iterator[Path]:
-    """Every file below `folder` that may be an agent, and every link, without following links to folders."""
+def stamp_of(file: os.DirEntry[str] | Path) -> tuple[int, ...]:
+    """What changes when a file does: its times of modification, in nanoseconds, and its size; nothing if it is gone."""
+    try:
+        status = file.stat()
+    except OSError:
+        return ()
+    return status.st_mtime_ns, status.st_size, status.st_ctime_ns
 
-    def report(problem: OSError) -> None:
-        diagnostics.append(
-            _diagnostic(
-                Path(problem.filename or folder),
-                "unreadable",
-                f"the folder can't be read: {problem.strerror}",
-                "check that you may read it",
-            )
-        )
 
-    for parent, folders, names in os.walk(folder, onerror=report):
-        here = Path(parent)
-        links = [name for name in folders if (here / name).is_symlink()]
-        folders[:] = sorted(name for name in folders if name not in _SKIPPED_FOLDERS and name not in links)
-        diagnostics.extend(_named_like_a_file(here / name) for name in folders if _may_be_agent(name))
-        yield from (here / name for name in sorted(links) if name not in _SKIPPED_FOLDERS)
-        yield from (here / name for name in sorted(names) if _may_be_agent(name))
+def _walk(top: Path, diagnostics: list[Diagnostic]) -> Iterator[os.DirEntry[str]]:
+    """Every file below a folder that may be an agent, and every link, without following links to folders."""
+    waiting = [str(top)]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError as problem:
+            message = f"the folder can't be read: {problem.strerror}"
+            diagnostics.append(_diagnostic(Path(folder), "unreadable", message, "check that you may read it"))
+            continue
+        folders = [entry for entry in entries if _is_folder(entry) and entry.name not in _SKIPPED_FOLDERS]
+        links = [entry for entry in folders if entry.is_symlink()]
+        inner = [entry for entry in folders if not entry.is_symlink()]
+        diagnostics.extend(_named_like_a_file(Path(entry.path)) for entry in inner if _may_be_agent(entry.name))
+        yield from links
+        yield from (entry for entry in entries if _may_be_agent(entry.name) and not _is_folder(entry))
+        waiting.extend(entry.path for entry in reversed(inner))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _named_like_a_file(folder: Path) -> Diagnostic:

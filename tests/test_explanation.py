@@ -234,7 +234,7 @@ def test_nothing_is_explained_before_it_is_asked_for(router: Router, monkeypatch
         asked.append(agent.name)
         return ()
 
-    monkeypatch.setattr("dispatcher.routing.router.evidence_of", evidence_of)
+    monkeypatch.setattr("dispatcher.routing.explanation.evidence_of", evidence_of)
     decision = router.route("bread and soups")
     repr(decision)
     assert asked == []

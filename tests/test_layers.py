@@ -14,11 +14,11 @@ PACKAGE = Path(dispatcher.__file__).parent
 
 # Lowest first; rooms that stand together don't import each other.
 LAYERS = (
-    ("errors", "version"),
+    ("errors", "version", "on_demand", "progress"),
     ("agent",),
     ("naming", "private"),
     ("settings",),
-    ("scopes", "enriched"),
+    ("scopes", "enriched", "cache"),
     ("agentfile", "llm"),
     ("registry", "routing", "budgets", "tracing"),
     ("judge", "enrich", "decisionlog"),

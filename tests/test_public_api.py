@@ -20,6 +20,7 @@ PUBLIC_NAMES = [
     "Attachment",
     "AttachmentError",
     "BudgetError",
+    "Cache",
     "Candidate",
     "Capability",
     "Collaborator",

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from dispatcher import ConfigError, Rule, Settings
+from dispatcher import Cache, ConfigError, Rule, Settings
 from dispatcher.settings import (
     LLMSettings,
     LoadedSettings,
@@ -112,6 +112,7 @@ ENVIRONMENT = {
     "DISPATCH_JUDGE_TOP_K": ("8", 8),
     "DISPATCH_JUDGE_TIMEOUT": ("2.5", 2.5),
     "DISPATCH_JUDGE_BUDGET": ("0.05", 0.05),
+    "DISPATCH_CACHE": ("somewhere", "somewhere"),
     "DISPATCH_ENRICHED": ("examples.jsonl", "examples.jsonl"),
     "DISPATCH_LLM_MODEL": ("opus", "opus"),
     "DISPATCH_LLM_ALIASES": ("{sonnet: 'qwen3:8b'}", {"sonnet": "qwen3:8b"}),
@@ -416,3 +417,26 @@ def test_the_schema_takes_what_the_loader_takes_and_describes_it() -> None:
         if setting.keys().isdisjoint({"description", "anyOf"})
     ]
     assert undescribed == []
+
+
+@pytest.mark.parametrize(
+    ("written", "folder"), [("off", None), ("no", None), ("false", None), ("/where/x", "/where/x"), ("~/x", "~/x")]
+)
+def test_the_cache_is_a_folder_or_off(load: Load, written: str, folder: str | None) -> None:
+    in_file = load(user=f"dispatcher:\n  cache: {written}\n").settings.cache
+    in_environment = load(env={"DISPATCH_CACHE": written}).settings.cache
+    for setting in (in_file, in_environment):
+        cache = Cache.of(setting, {})
+        assert (str(cache.folder) if cache else None) == (str(Path(folder).expanduser()) if folder else None)
+
+
+def test_names_and_paths_alone_are_taken_as_they_are(load: Load) -> None:
+    loaded = load("dispatcher:\n  agents: [a, b]\n  disabled: x\n", flags={"agents": ["/c"]})
+    assert (loaded.settings.agents, loaded.settings.disabled) == (("/c",), ("x",))
+
+
+def test_a_wrong_value_beside_them_is_still_told(load: Load) -> None:
+    with pytest.raises(ConfigError, match="max_file_bytes"):
+        load("dispatcher:\n  max_file_bytes: many\n", flags={"agents": ["/c"]})
+    with pytest.raises(ConfigError, match="agents"):
+        load("dispatcher:\n  agents: [[a]]\n")

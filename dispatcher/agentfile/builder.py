@@ -25,13 +25,13 @@ from dispatcher.agentfile.fields import Fields, flatten
 from dispatcher.agentfile.finding import Finding, warning
 from dispatcher.agentfile.lines import LineIndex
 from dispatcher.agentfile.placeholders import find_placeholders
+from dispatcher.agentfile.prose import sentences
 from dispatcher.agentfile.recognition import name_from_heading, name_from_path
 from dispatcher.agentfile.sections import Document
 from dispatcher.agentfile.strict import FrontMatter
 from dispatcher.agentfile.tool_policy import read_tool_policy
 from dispatcher.agentfile.triggers import (
     exclusions_from_document,
-    sentences,
     triggers_from_document,
     triggers_from_text,
     triggers_from_value,

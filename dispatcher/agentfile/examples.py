@@ -13,7 +13,8 @@ from typing import Any
 from dispatcher.agent import Example
 from dispatcher.agentfile.lenient import unescape_line_ends
 from dispatcher.agentfile.lines import LineIndex
-from dispatcher.agentfile.sections import Document, plain_text
+from dispatcher.agentfile.prose import plain_text
+from dispatcher.agentfile.sections import Document
 
 __all__ = [
     "examples_from_body",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dispatcher.agentfile.finding import Finding, note, warning
-from dispatcher.agentfile.keys import SPELLINGS, intended_key, known_spellings, pick
+from dispatcher.agentfile.keys import KNOWN_SPELLINGS, SPELLINGS, intended_key, pick
 from dispatcher.agentfile.strict import FrontMatter
 
 __all__ = ["Fields", "flatten"]
@@ -56,7 +56,7 @@ class Fields:
 
     def metadata(self) -> dict[str, Any]:
         """The keys that no field of the agent holds, and those whose values are richer than the field made of them."""
-        known = set(known_spellings()) - {spelling.lower() for spelling in SPELLINGS["temperature"]}
+        known = KNOWN_SPELLINGS - {spelling.lower() for spelling in SPELLINGS["temperature"]}
         kept = {
             key: value
             for key, value in self._front_matter.values.items()
@@ -67,9 +67,8 @@ class Fields:
         return kept
 
     def _mend_misspelt_keys(self) -> None:
-        known = set(known_spellings())
         for key, value in self._front_matter.values.items():
-            meant = intended_key(key) if key.lower() not in known else None
+            meant = intended_key(key) if key.lower() not in KNOWN_SPELLINGS else None
             if meant is None or key.lower() in _NOT_MISSPELT:
                 continue
             # Beside the right key, or another slip of it, both count: a list of both is read like one.

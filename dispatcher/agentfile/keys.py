@@ -7,12 +7,12 @@ the same things differently. A key that is not here is kept in the agent's metad
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from rapidfuzz.distance import DamerauLevenshtein
 
-__all__ = ["KNOWN_KEYS", "RESTRICTING_KEYS", "SPELLINGS", "intended_key", "pick"]
+__all__ = ["KNOWN_KEYS", "KNOWN_SPELLINGS", "RESTRICTING_KEYS", "SPELLINGS", "intended_key", "pick"]
 
 SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "name": ("name",),
@@ -96,10 +96,16 @@ KNOWN_KEYS = frozenset(spelling.lower() for group in (*SPELLINGS.values(), _OTHE
 }
 
 
+_FOLDED = {field: tuple(spelling.lower() for spelling in group) for field, group in SPELLINGS.items()}
+
+KNOWN_SPELLINGS = frozenset(spelling for group in _FOLDED.values() for spelling in group)
+"""Every spelling that means a field of an agent, lower-case."""
+
+
 def pick(values: Mapping[str, Any], field: str) -> list[tuple[str, Any]]:
     """The keys of `values` that mean `field`, in any case, with their values, in the order of the table."""
     by_lower = {key.lower(): key for key in values}
-    found = (by_lower.get(spelling.lower()) for spelling in SPELLINGS[field])
+    found = (by_lower.get(spelling) for spelling in _FOLDED[field])
     return [(key, values[key]) for key in dict.fromkeys(found) if key is not None]
 
 
@@ -111,11 +117,6 @@ def intended_key(key: str) -> str | None:
             if _is_near(folded, _fold(spelling)):
                 return spelling
     return None
-
-
-def known_spellings() -> Iterable[str]:
-    """Every spelling that means a field of an agent, lower-case."""
-    return (spelling.lower() for group in SPELLINGS.values() for spelling in group)
 
 
 def _fold(key: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
 
 __all__ = ["LineIndex"]
@@ -12,9 +13,13 @@ class LineIndex:
     """Tells the line of a position, for a text whose first line is line `first_line` of its file."""
 
     def __init__(self, text: str, *, first_line: int = 1) -> None:
+        self._text = text
         self._first_line = first_line
-        lengths = (len(line) for line in text.split("\n"))
-        self._ends = list(itertools.accumulate(length + 1 for length in lengths))
+
+    @functools.cached_property
+    def _ends(self) -> list[int]:
+        """Where each line ends; few texts are ever asked."""
+        return list(itertools.accumulate(len(line) + 1 for line in self._text.split("\n")))
 
     def line_of(self, position: int) -> int:
         return self._first_line + bisect.bisect_right(self._ends, position)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from dispatcher.agent import Agent, Diagnostic, Source
+from dispatcher.agent import Diagnostic, ReadResult, Source
 from dispatcher.agentfile.builder import build_agent
 from dispatcher.agentfile.envelope import Envelope, open_envelope
 from dispatcher.agentfile.finding import Finding, error, warning
@@ -19,21 +19,12 @@ from dispatcher.agentfile.json_agents import read_json_agents
 from dispatcher.agentfile.keys import pick
 from dispatcher.agentfile.recognition import describes_a_role, has_agent_ending, is_never_an_agent, is_seldom_an_agent
 from dispatcher.agentfile.sections import Document, parse_document
+from dispatcher.settings.tree import MAX_FILE_BYTES
 
 __all__ = ["MAX_FILE_BYTES", "ReadResult", "read_agent_file", "read_agent_text"]
 
-MAX_FILE_BYTES = 1_000_000
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ALLOWED_CONTROLS = frozenset("\t\n\r\f\v\x1b")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadResult:
-    """What a file gave. `passed_over` says why it is no agent, where it is none and nothing is wrong with it."""
-
-    agents: tuple[Agent, ...] = ()
-    diagnostics: tuple[Diagnostic, ...] = ()
-    passed_over: str | None = None
 
 
 class _UnreadableError(Exception):
@@ -64,13 +55,12 @@ def read_agent_file(
         text, findings = _decode(content)
     except _UnreadableError as problem:
         return ReadResult(diagnostics=(_diagnostic(problem.finding, path),))
-    result = read_agent_text(text, source=source, digest=hashlib.sha256(content).hexdigest())
+    digest = hashlib.sha256(content).hexdigest()
+    result = replace(read_agent_text(text, source=source, digest=digest), digest=digest)
     if not result.agents:
         remarks = "".join(f"; {one.message}" for one in findings)
         return replace(result, passed_over=result.passed_over + remarks) if result.passed_over else result
-    return ReadResult(
-        agents=result.agents, diagnostics=(*(_diagnostic(one, path) for one in findings), *result.diagnostics)
-    )
+    return replace(result, diagnostics=(*(_diagnostic(one, path) for one in findings), *result.diagnostics))
 
 
 def read_agent_text(text: str, *, source: Source, digest: str | None = None) -> ReadResult:

@@ -11,23 +11,23 @@ import bisect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-__all__ = ["Document", "Item", "Section", "parse_document", "plain_text"]
+from dispatcher.agentfile.prose import plain_text
+
+__all__ = ["Document", "Item", "Section", "parse_document"]
 
 _HEADING = re.compile(r"(#{1,6})[ \t]+(.*)$")
 _UNDERLINE = re.compile(r"={3,}\s*$")
 _BULLET = re.compile(r"([ \t]*)(?:[-*+•]|\d{1,3}[.)])[ \t]+(?:\[[ xX]\][ \t]+)?(.*)$")
+_BULLETS = ("-", "*", "+", "•")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)$")
 _LABEL = re.compile(r"(?:\*\*|__)(?P<bold>.+?)(?:\*\*|__)\s*:?$|(?P<plain>[^-*+#>|<\s].{0,120}):$")
 _BOLD_LABEL = re.compile(r"(?:\*\*|__)(.+?)(?:\*\*|__)\s*(?:\([^)]*\)\s*)?(.*)$")
-_MARKED_UP = re.compile(r"[*_`\[]")
-_MARKUP = re.compile(r"\*\*|__|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)|`")
 _MAX_NESTING = 30
-_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Item(NamedTuple):
     """A bullet: its text without markup, its label (in bold, or before a colon), and the line above the list."""
 
     text: str
@@ -87,19 +87,12 @@ def parse_document(body: str, *, first_line: int = 1) -> Document:
     return Document(sections=tuple(sections))
 
 
-def plain_text(text: str) -> str:
-    """A line of Markdown as a person reads it: no emphasis, no backquotes, links as their text, single spaces."""
-    if _MARKED_UP.search(text) is not None:
-        text = _MARKUP.sub("", _LINK.sub(r"\1", text))
-    return " ".join(text.split())
-
-
 def _heading(lines: Sequence[str], index: int) -> tuple[int, str] | None:
-    found = _HEADING.match(lines[index])
+    found = _HEADING.match(lines[index]) if lines[index].startswith("#") else None
     if found is not None and (title := _without_closing_marks(found[2])):
         return len(found[1]), plain_text(title)
-    is_underlined = index + 1 < len(lines) and _UNDERLINE.match(lines[index + 1]) is not None
-    if is_underlined and lines[index].strip():
+    below = lines[index + 1] if index + 1 < len(lines) else ""
+    if below.startswith("===") and _UNDERLINE.match(below) is not None and lines[index].strip():
         return 1, plain_text(lines[index])
     return None
 
@@ -129,8 +122,9 @@ def _blocks(content: Sequence[tuple[int, str]]) -> Iterator[tuple[str, str, int,
     """Bullets and paragraphs, their continuation lines joined: kind, text, indentation, lead, line."""
     kind, held, indent, start, lead = "", [], 0, 0, ""  # type: str, list[str], int, int, str
     for number, text in content:
-        bullet = _BULLET.match(text)
         stripped = text.strip()
+        may_be_bullet = stripped[:1] in _BULLETS or stripped[:1].isdecimal()
+        bullet = _BULLET.match(text) if may_be_bullet else None
         is_continuation = bullet is None and stripped and held and (kind == "paragraph" or text[:1].isspace())
         if is_continuation and not _LABEL.match(stripped):
             held.append(stripped)
@@ -155,10 +149,11 @@ def _item(text: str, indent: int, line: int, lead: str) -> Item:
     else:
         head, colon, tail = text.partition(": ")
         label, rest = (head, tail) if colon and len(head) <= 60 else ("", text)
+    plain = plain_text(text)
     return Item(
-        text=plain_text(text),
-        label=plain_text(label).rstrip(": ") or None,
-        rest=plain_text(rest).lstrip(":-–— "),
+        text=plain,
+        label=(plain_text(label).rstrip(": ") or None) if label else None,
+        rest=(plain if rest is text else plain_text(rest)).lstrip(":-–— "),
         indent=indent,
         line=line,
         lead=lead,
@@ -170,7 +165,7 @@ def _fenced_lines(lines: Sequence[str]) -> frozenset[int]:
     opened: list[tuple[int, str]] = []
     hidden: set[int] = set()
     for index, line in enumerate(lines):
-        fence = _FENCE.match(line)
+        fence = _FENCE.match(line) if "```" in line or "~~~" in line else None
         if fence is None:
             continue
         mark, info = fence[1], fence[2].strip()

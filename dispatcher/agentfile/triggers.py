@@ -7,16 +7,17 @@ topics. "Not for ..." and "use X instead" are exclusions.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dispatcher.agent import Trigger
+from dispatcher.agentfile.prose import sentences
 from dispatcher.agentfile.sections import Document, Item
 
 __all__ = [
     "exclusions_from_document",
-    "sentences",
     "triggers_from_document",
     "triggers_from_text",
     "triggers_from_value",
@@ -62,7 +63,6 @@ _NEED = re.compile(
 )
 _COMMA = re.compile(r"[,;]\s*(?:(?:or|and)\s+)?")
 _CONJUNCTION = re.compile(r"\s(?:or|and)\s")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'“*(]?[A-Z0-9])|\n+")
 _ANNOUNCEMENT = re.compile(r"[\s,;]*\b(?:including|such as|for example)\W*$", re.IGNORECASE)
 _MAX_TOPIC_WORDS = 12
 
@@ -106,14 +106,6 @@ def exclusions_from_document(document: Document) -> tuple[Trigger, ...]:
     return tuple(_announced(document, "exclusion"))
 
 
-def sentences(text: str) -> Iterator[str]:
-    """The sentences of a text, one line end or more being the end of one."""
-    for part in _SENTENCE_END.split(text):
-        cleaned = " ".join(part.split()).strip("-* ")
-        if cleaned:
-            yield cleaned
-
-
 def _announced(document: Document, kind: str) -> Iterator[Trigger]:
     for section in document.sections:
         of_section = _announces(section.title)
@@ -129,6 +121,7 @@ def _kind(item: Item, announced: str | None) -> str | None:
     return "exclusion" if turns_around.match(item.text) else announced
 
 
+@functools.lru_cache(maxsize=10_000)  # files share their titles
 def _announces(text: str) -> str | None:
     folded = text.lower()
     if _EXCLUSION_TITLE.search(folded):

@@ -16,7 +16,6 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
-from dispatcher.cli import agents, config, enrich, evaluate, feedback, log, route, run, tune, versions
 from dispatcher.cli.console import Console
 from dispatcher.cli.group import OUTPUT_CLOSED, TaskGroup
 from dispatcher.errors import DispatcherError, UsageError
@@ -47,25 +46,6 @@ app = typer.Typer(
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-agents_app = typer.Typer(name="agents", help="Look at the agents.", rich_markup_mode=None)
-config_app = typer.Typer(name="config", help="Look at the settings.", rich_markup_mode=None)
-
-app.command("run")(run.run)
-app.command("route")(route.route)
-agents_app.command("list")(agents.list_agents)
-agents_app.command("show")(agents.show)
-agents_app.command("check")(agents.check)
-app.add_typer(agents_app)
-config_app.command("show")(config.show)
-config_app.command("init")(config.init)
-config_app.command("schema")(config.schema)
-app.add_typer(config_app)
-app.command("eval")(evaluate.evaluate)
-app.command("tune")(tune.tune)
-app.command("enrich")(enrich.enrich)
-app.command("log")(log.log)
-app.command("feedback")(feedback.feedback)
-app.command("version")(versions.version)
 
 
 def _print_version(wanted: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from dispatcher.cli.commands import AsTyped, Commands
 from dispatcher.cli.console import Console
 from dispatcher.errors import UsageError
 
@@ -23,8 +24,12 @@ _OWN_OPTIONS = frozenset({"-h", "--help", "--version", "--install-completion", "
 _SHORTEST_NEARLY = 4
 
 
-class TaskGroup(TyperGroup):
+class TaskGroup(AsTyped, TyperGroup):
     """A group of commands whose default is to run a task."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands = Commands()
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         is_completion = ctx.resilient_parsing

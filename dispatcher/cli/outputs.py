@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from dispatcher.agent import Agent, Diagnostic
+from dispatcher.cache import Entry
 from dispatcher.decisionlog import LogEntry
 from dispatcher.evaluation.escalation import EscalationFigures
 from dispatcher.evaluation.metrics import AgentMetrics, Bin, Confusion, CoveragePoint, Metrics
@@ -22,6 +24,7 @@ __all__ = [
     "OUTPUTS",
     "SCHEMA_VERSION",
     "AgentOutput",
+    "CacheOutput",
     "CheckOutput",
     "ConfigOutput",
     "EvalOutput",
@@ -33,6 +36,7 @@ __all__ = [
     "ShowOutput",
     "VersionOutput",
     "agent_output",
+    "cache_output",
     "check_output",
     "eval_output",
     "route_output",
@@ -159,6 +163,22 @@ class ConfigOutput(TypedDict):
     settings: dict[str, SettingOutput]
 
 
+class CacheFileOutput(TypedDict):
+    file: str
+    kind: str
+    use: str
+    size: int
+    """Bytes."""
+    is_whole: bool
+
+
+class CacheOutput(TypedDict):
+    schema_version: int
+    folder: str | None
+    """None if the cache is off."""
+    files: list[CacheFileOutput]
+
+
 class VersionOutput(TypedDict):
     schema_version: int
     version: str
@@ -199,6 +219,7 @@ OUTPUTS: dict[str, Any] = {
     "agents-show": ShowOutput,
     "agents-check": CheckOutput,
     "config-show": ConfigOutput,
+    "cache-show": CacheOutput,
     "eval": EvalOutput,
     "log": LogOutput,
     "version": VersionOutput,
@@ -261,6 +282,17 @@ def agent_output(agent: Agent, *, is_routable: bool, shadowed_by: Agent | None =
         "scope": agent.source.scope,
         "is_routable": is_routable,
         "shadowed_by": str(shadowed_by.source.path) if shadowed_by else None,
+    }
+
+
+def cache_output(folder: Path | None, entries: Iterable[Entry]) -> CacheOutput:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "folder": str(folder) if folder is not None else None,
+        "files": [
+            {"file": str(one.path), "kind": one.kind, "use": one.use, "size": one.size, "is_whole": one.is_whole}
+            for one in entries
+        ],
     }
 
 

@@ -32,8 +32,7 @@ def route(
     """Say which agent would take a task, and why; run nothing. Only the name goes to standard output."""
     from dispatcher.cli.inputs import read_task
     from dispatcher.cli.setting_up import load_dispatcher
-    from dispatcher.cli.views import describe_model, show_decision
-    from dispatcher.llm import choose_model
+    from dispatcher.cli.views import show_decision
 
     console = Console(quiet=quiet or as_json, verbose=verbose)
     text, material = read_task(task or [], console)
@@ -47,6 +46,9 @@ def route(
         show_decision(decision, console, in_full=explain or verbose)
         if decision.agent is not None:
             if explain:
+                from dispatcher.cli.views import describe_model
+                from dispatcher.llm import choose_model
+
                 llm = dispatcher.settings.llm
                 choice = choose_model(flag=None, agent_models=decision.agent.models, settings=llm)
                 console.say(f"model {describe_model(choice)}", indent=2)

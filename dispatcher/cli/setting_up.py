@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dispatcher.cache import Cache
+from dispatcher.cli.building import BuildingBar
 from dispatcher.cli.console import Console
 from dispatcher.cli.options import settings_flags
 from dispatcher.cli.views import show_registry_faults
@@ -31,7 +34,7 @@ def load_dispatcher(
 ) -> Dispatcher:
     """Raises ConfigError, and AgentFileError if no agent is left."""
     flags = settings_flags(agents, variables, precision=precision, escalate=escalate)
-    dispatcher = Dispatcher.from_config(flags=flags, config=config)
+    dispatcher = Dispatcher.from_config(flags=flags, config=config, progress=BuildingBar(console))
     for notice in dispatcher.notices:
         console.notice(notice)
     show_registry_faults(dispatcher.registry, console)
@@ -57,7 +60,8 @@ def load_router(
     for notice in loaded.notices:
         console.notice(notice)
     settings = loaded.settings
-    registry = Registry.from_settings(settings)
+    bar = BuildingBar(console)
+    registry = Registry.from_settings(settings, progress=bar)
     show_registry_faults(registry, console)
     if not registry.routable:
         raise AgentFileError("there is no agent to route to", hint="`dispatch agents check` says what was read")
@@ -69,6 +73,9 @@ def load_router(
         rules=settings.rules,
         disabled=registry.disabled,
         weights=chosen,
+        cache=Cache.of(settings.cache, os.environ),
+        digest=registry.digest,
+        progress=bar,
     )
     return router, registry, chosen, settings
 

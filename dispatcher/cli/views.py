@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from dispatcher.cli.console import Console, one_line, short
-from dispatcher.llm import ModelChoice
 from dispatcher.registry import Registry
 from dispatcher.routing import Candidate, Decision, Evidence, Explanation, How, Judgement
-from dispatcher.runtime import Plan, Reply
+
+if TYPE_CHECKING:
+    from dispatcher.llm import ModelChoice
+    from dispatcher.runtime import Plan, Reply
 
 __all__ = [
     "offered",
@@ -32,6 +35,8 @@ _MOST_FAULTS = 3
 
 def show_decision(decision: Decision, console: Console, *, in_full: bool = False) -> None:
     """Who, how sure and why, or the three best to choose from; in full, all of the evidence and the runners-up."""
+    if console.quiet:
+        return
     if decision.agent is None:
         _show_offer(decision, console)
     else:

@@ -9,12 +9,19 @@ escalation       Decision → a question, an answer → Decision: no I/O
 escalator        the same with a judge: asking, waiting no longer than is allowed
 """
 
-from dispatcher.judge.anthropic_judge import AnthropicJudge
-from dispatcher.judge.escalation import Policy
-from dispatcher.judge.escalator import Escalator
-from dispatcher.judge.memory import JudgeMemory
-from dispatcher.judge.protocol import Judge, Option, Question, Turn, Verdict
-from dispatcher.judge.replay import Pick, ReplayJudge
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dispatcher.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from dispatcher.judge.anthropic_judge import AnthropicJudge
+    from dispatcher.judge.escalation import Policy
+    from dispatcher.judge.escalator import Escalator
+    from dispatcher.judge.memory import JudgeMemory
+    from dispatcher.judge.protocol import Judge, Option, Question, Turn, Verdict
+    from dispatcher.judge.replay import Pick, ReplayJudge
 
 __all__ = [
     "AnthropicJudge",
@@ -29,3 +36,24 @@ __all__ = [
     "Turn",
     "Verdict",
 ]
+
+__getattr__ = on_demand(
+    __name__,
+    {
+        "dispatcher.judge.anthropic_judge": ("AnthropicJudge",),
+        "dispatcher.judge.escalation": ("Policy",),
+        "dispatcher.judge.escalator": ("Escalator",),
+        "dispatcher.judge.memory": ("JudgeMemory",),
+        "dispatcher.judge.protocol": (
+            "Judge",
+            "Option",
+            "Question",
+            "Turn",
+            "Verdict",
+        ),
+        "dispatcher.judge.replay": (
+            "Pick",
+            "ReplayJudge",
+        ),
+    },
+)

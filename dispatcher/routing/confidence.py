@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dispatcher.routing.index import FEATURES, TaskScores
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from dispatcher.routing.weights import Weights
 
 __all__ = ["FITS_FEATURES", "RIGHT_FEATURES", "confidence_features", "confidence_of"]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dispatcher.routing.encoder import Encoder, unit
 from dispatcher.routing.text import Word
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["DENSE_PARTS", "DenseIndex", "FieldWords", "build_dense"]
 

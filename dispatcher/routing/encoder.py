@@ -14,17 +14,22 @@ import math
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dispatcher.errors import ConfigError
 from dispatcher.routing.text import Word
 
-__all__ = ["Encoder", "StemEncoder", "load_encoder", "shipped_encoder", "stems_of", "unit"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["SHIPPED_ENCODER", "Encoder", "StemEncoder", "load_encoder", "shipped_encoder", "stems_of", "unit"]
+
+
+SHIPPED_ENCODER = Path(__file__).parent / "encoder.npz"
 
 
 class Encoder(Protocol):
@@ -48,14 +53,14 @@ class StemEncoder:
 
     Parameters
     ----------
-    stems: in the order of the rows.
+    rows: the number of each stem's row, in their order.
     vectors: shape (stems, dimensions), 8 bits a number.
     scales: what the numbers of a row are multiplied by, shape (stems,).
     """
 
     def __init__(
         self,
-        stems: Sequence[str],
+        rows: Mapping[str, int],
         vectors: NDArray[np.int8],
         scales: NDArray[np.float32],
         parts: tuple[float, float, float],
@@ -66,18 +71,18 @@ class StemEncoder:
         self.path = path
         self.digest = digest
         self.parts = parts
-        self._rows = {stem: row for row, stem in enumerate(stems)}
-        self._vectors = vectors
-        self._scales = scales
+        self.rows = rows
+        self.vectors = vectors
+        self.scales = scales
 
     def encode(self, texts: Sequence[Sequence[Word]]) -> NDArray[np.float64]:
-        found = np.zeros((len(texts), self._vectors.shape[1]))
+        found = np.zeros((len(texts), self.vectors.shape[1]))
         for number, words in enumerate(texts):
-            counts = Counter(stem for stem in stems_of(words) if stem in self._rows)
+            counts = Counter(stem for stem in stems_of(words) if stem in self.rows)
             if counts:
-                rows = [self._rows[stem] for stem in counts]
-                amounts = self._scales[rows] * np.array([1 + math.log(count) for count in counts.values()])
-                found[number] = amounts @ self._vectors[rows].astype(float)
+                rows = [self.rows[stem] for stem in counts]
+                amounts = self.scales[rows] * np.array([1 + math.log(count) for count in counts.values()])
+                found[number] = amounts @ self.vectors[rows].astype(float)
         return unit(found)
 
     @classmethod
@@ -87,16 +92,16 @@ class StemEncoder:
         """An encoder of vectors as they were learned, rounded to 8 bits a number."""
         scales = np.maximum(np.abs(vectors).max(axis=1), 1e-9) / 127
         rounded = np.round(vectors / scales[:, None]).astype(np.int8)
-        return cls(stems, rounded, scales.astype(np.float32), parts)
+        return cls(_numbered(stems), rounded, scales.astype(np.float32), parts)
 
     def to_bytes(self) -> bytes:
         """The file of this encoder: arrays of numpy, without pickled objects."""
         written = io.BytesIO()
         np.savez(
             written,
-            stems=np.frombuffer("\n".join(self._rows).encode(), np.uint8),
-            vectors=self._vectors,
-            scales=self._scales,
+            stems=np.frombuffer("\n".join(self.rows).encode(), np.uint8),
+            vectors=self.vectors,
+            scales=self.scales,
             parts=np.array(self.parts, np.float32),
         )
         return written.getvalue()
@@ -133,7 +138,7 @@ def load_encoder(path: Path) -> Encoder:
 @functools.cache
 def shipped_encoder() -> Encoder:
     """The encoder that comes with the package."""
-    return _parse((Path(__file__).parent / "encoder.npz").read_bytes(), None)
+    return _parse(SHIPPED_ENCODER.read_bytes(), None)
 
 
 def _parse(content: bytes, path: Path | None) -> StemEncoder:
@@ -146,4 +151,8 @@ def _parse(content: bytes, path: Path | None) -> StemEncoder:
         raise ValueError("not all of its numbers are numbers to reckon with")
     first, second, third = (float(part) for part in parts)
     digest = hashlib.sha256(content).hexdigest()[:12]
-    return StemEncoder(stems, vectors, scales, (first, second, third), path=path, digest=digest)
+    return StemEncoder(_numbered(stems), vectors, scales, (first, second, third), path=path, digest=digest)
+
+
+def _numbered(stems: Sequence[str]) -> dict[str, int]:
+    return {stem: row for row, stem in enumerate(stems)}

@@ -9,9 +9,9 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dispatcher.agent import Agent, Passage
 from dispatcher.routing.decision import Evidence
@@ -21,6 +21,9 @@ from dispatcher.routing.passages import keywords, passages
 from dispatcher.routing.scorers import DENSE, KEYWORDS, WHOLE
 from dispatcher.routing.text import VIEWS, Word, analyze, content_stems
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 __all__ = ["amounts_by_field", "evidence_of"]
 
 _MOST_EVIDENCE = 12
@@ -29,7 +32,19 @@ _LEAST_ALIKE = 0.25  # of the pieces of two words, lest any be listed that only 
 _WITH_VECTORS = frozenset({"example"}).union(*DENSE_PARTS)
 
 _Amounts = dict[str, dict[str, float]]  # by field, then by term or word
-_Held = Sequence[tuple[Passage, list[Word]]]
+
+
+class _Held(NamedTuple):
+    """A passage of an agent, with its words and their terms."""
+
+    passage: Passage
+    words: list[Word]
+    terms: list[str]
+
+
+def _held(passage: Passage) -> _Held:
+    words = analyze(passage.text)
+    return _Held(passage, words, _terms(words))
 
 
 def amounts_by_field(parts: NDArray[np.float64]) -> tuple[tuple[str, float], ...]:
@@ -46,7 +61,7 @@ def evidence_of(
 ) -> tuple[Evidence, ...]:
     """The passages that gave most; `shares` is what a raw amount of each feature counts in the score."""
     given, of_pieces = _given_by_field(index, row, words, shares)
-    held = [(passage, analyze(passage.text)) for passage in passages(agent)]
+    held = [_held(passage) for passage in passages(agent)]
     found: list[Evidence] = []
     for field, amounts in given.items():
         found.extend(_shared_out(field, amounts, _of_field(field, held), agent))
@@ -79,19 +94,19 @@ def _given_by_field(
     return given, of_pieces
 
 
-def _of_field(field: str, held: _Held) -> _Held:
+def _of_field(field: str, held: Sequence[_Held]) -> list[_Held]:
     """The passages that a field's scorers read."""
     fields = WHOLE if field == "whole" else (field,)
-    return [entry for entry in held if entry[0].field in fields]
+    return [entry for entry in held if entry.passage.field in fields]
 
 
-def _alike(field: str, amounts: Mapping[str, float], held: _Held, agent: Agent) -> Iterator[Evidence]:
+def _alike(field: str, amounts: Mapping[str, float], held: Sequence[_Held], agent: Agent) -> Iterator[Evidence]:
     """For each word of the task that met by its pieces alone, the word of the file that is most like it; nothing where
     none is much like it, as then its pieces stand in words that have little to do with it."""
     places: dict[Word, Passage] = {}
-    for passage, words in held:
-        for word in words:
-            places.setdefault(word, passage)
+    for entry in held:
+        for word in entry.words:
+            places.setdefault(word, entry.passage)
     pieces = {word: frozenset(VIEWS["characters"]([word])) for word in places}
     for written, amount in amounts.items():
         own = frozenset(VIEWS["characters"](analyze(written)))
@@ -119,17 +134,17 @@ def _nearest_in_meaning(
     row: int,
     words: Sequence[Word],
     shares: NDArray[np.float64],
-    held: _Held,
+    held: Sequence[_Held],
 ) -> Iterator[Evidence]:
     """The passage of the agent whose vector is nearest to the task's, with what the vectors gave."""
     columns = [FEATURES.index(name) for name in DENSE]
     given = float(index.dense.score([words])[0, row] @ shares[columns])
-    held = [entry for entry in held if entry[0].field in _WITH_VECTORS]
+    held = [entry for entry in held if entry.passage.field in _WITH_VECTORS]
     if not held or not given:
         return
     encoder = index.dense.encoder
-    likeness = encoder.encode([words]) @ encoder.encode([words_of_passage for _, words_of_passage in held]).T
-    passage = held[int(np.argmax(likeness))][0]
+    likeness = encoder.encode([words]) @ encoder.encode([entry.words for entry in held]).T
+    passage = held[int(np.argmax(likeness))].passage
     yield Evidence(
         field=DENSE[0].split(".")[0],
         words=(),
@@ -140,18 +155,19 @@ def _nearest_in_meaning(
     )
 
 
-def _shared_out(field: str, amounts: Mapping[str, float], held: _Held, agent: Agent) -> Iterator[Evidence]:
+def _shared_out(field: str, amounts: Mapping[str, float], held: Sequence[_Held], agent: Agent) -> Iterator[Evidence]:
     """Shares what a field gave among its passages; each term counts for the passage that holds most of the rest."""
     left = dict(amounts)
     while left:
-        best, passage, written = 0.0, None, []  # type: float, Passage | None, list[Word]
-        for candidate, words in held:
-            amount = sum(abs(left.get(term, 0.0)) for term in _terms(words))
+        best, chosen = 0.0, None  # type: float, _Held | None
+        for entry in held:
+            amount = sum(abs(left[term]) for term in entry.terms if term in left)
             if amount > best + 1e-12:
-                best, passage, written = amount, candidate, words
-        if passage is None:
+                best, chosen = amount, entry
+        if chosen is None:
             return
-        met = [term for term in _terms(written) if term in left]
+        passage, written = chosen.passage, chosen.words
+        met = [term for term in chosen.terms if term in left]
         stems = {stem for term in met for stem in term.split(" ")}
         yield Evidence(
             field=field,

@@ -5,22 +5,25 @@ Knows of no weights: it gives each agent a row of numbers, and how they are put 
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dispatcher.agent import Agent
+from dispatcher.progress import Progress
 from dispatcher.routing.dense import DenseIndex, FieldWords, build_dense
 from dispatcher.routing.encoder import Encoder
-from dispatcher.routing.passages import keywords, passages
 from dispatcher.routing.postings import Postings, build_postings
 from dispatcher.routing.regression import ExampleRegression, fit_regression
 from dispatcher.routing.scorers import DENSE, KEYWORDS, REGRESSION, SCORERS, scorers_of
 from dispatcher.routing.text import VIEWS, Word, analyze, content_stems, readings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["FEATURES", "Index", "TaskScores", "best_of", "build_index"]
 
@@ -163,29 +166,41 @@ def _columns(view: str) -> list[int]:
     return [place for place, _ in scorers_of(view)]
 
 
-def build_index(agents: Sequence[Agent], encoder: Encoder) -> Index:
+def build_index(agents: Sequence[Agent], encoder: Encoder, progress: Progress | None = None) -> Index:
     """Indexes agents; their order is that of the rows."""
-    read = [[(passage.field, analyze(passage.text), passage.weight) for passage in passages(agent)] for agent in agents]
+    from dispatcher.routing.passages import passages
+
+    tell = functools.partial(progress or _tell_nobody, "indexing")
+    steps = 2 * len(agents)  # the counting of each view takes about as long as reading, all together
+    read = []
+    for number, agent in enumerate(agents, start=1):
+        read.append([(passage.field, analyze(passage.text), passage.weight) for passage in passages(agent)])
+        tell(number, steps)
     sizes: Counter[str] = Counter()
-    for agent in read:
-        for field, words, _ in agent:
+    for of_agent in read:
+        for field, words, _ in of_agent:
             sizes[field] += len(words)
     share = sizes["example"] / max(1, sum(sizes[field] for field in ("example", "description", "body")))
+    postings = {}
+    for number, view in enumerate(VIEWS, start=1):
+        postings[view] = build_postings(
+            [_counts(agent, view) for agent in read],
+            [scorer for _, scorer in scorers_of(view)],
+            [_discounts(agent, view) for agent in read],
+        )
+        tell(len(agents) + number * len(agents) // len(VIEWS), steps)
     return Index(
         keywords=_keywords(agents),
-        postings={
-            view: build_postings(
-                [_counts(agent, view) for agent in read],
-                [scorer for _, scorer in scorers_of(view)],
-                [_discounts(agent, view) for agent in read],
-            )
-            for view in VIEWS
-        },
+        postings=postings,
         dense=build_dense(read, encoder),
         regression=_learn(agents) if share > _EXAMPLE_SHARE_TO_LEARN else None,
         example_share=share,
         agent_count=len(agents),
     )
+
+
+def _tell_nobody(what: str, done: int, total: int) -> None:
+    """Nobody wants to know."""
 
 
 def _counts(agent: FieldWords, view: str) -> dict[str, Counter[str]]:
@@ -210,6 +225,8 @@ def _discounts(agent: FieldWords, view: str) -> dict[str, dict[str, float]]:
 
 def _keywords(agents: Sequence[Agent]) -> dict[tuple[str, ...], tuple[int, ...]]:
     """The short triggers and topics of all agents, as stems, with the rows of those who have them."""
+    from dispatcher.routing.passages import keywords
+
     rows: dict[tuple[str, ...], dict[int, None]] = {}
     for row, agent in enumerate(agents):
         for keyword in keywords(agent):

@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterator
 
 from dispatcher.agent import Agent, Passage
 from dispatcher.agentfile.placeholders import drop_placeholders
-from dispatcher.agentfile.sections import plain_text
-from dispatcher.agentfile.triggers import sentences
+from dispatcher.agentfile.prose import plain_text, sentences
 
 __all__ = ["keywords", "passages"]
 
@@ -17,7 +16,7 @@ def passages(agent: Agent) -> Iterator[Passage]:
     """Every passage that says what an agent is for, or is not for; placeholders say nothing and are dropped."""
     for passage in _passages(agent):
         if (text := drop_placeholders(passage.text)).strip():
-            yield dataclasses.replace(passage, text=text)
+            yield passage if text == passage.text else dataclasses.replace(passage, text=text)
 
 
 def keywords(agent: Agent) -> Iterator[Passage]:

@@ -11,19 +11,21 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dispatcher.routing.scorers import Scorer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Counts", "Postings", "build_postings"]
 
 Counts = Sequence[Mapping[str, Mapping[str, float]]]
 """For each agent, by field, how often each term stands there."""
 
-_Collected = tuple[dict[str, NDArray[np.int64]], dict[str, NDArray[np.float64]]]
+_Collected = tuple[dict[str, "NDArray[np.int64]"], dict[str, "NDArray[np.float64]"]]
 _K1, _B = 1.2, 0.75  # BM25's usual constants
 
 

@@ -10,26 +10,28 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dispatcher.routing.text import VIEWS, Word, all_pieces
 
-__all__ = ["ExampleRegression", "fit_regression"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["ExampleRegression", "RegressionBlock", "fit_regression"]
 
 _PENALTY = 0.5
 _TERMS: tuple[Callable[[Sequence[Word]], list[str]], ...] = (VIEWS["phrases"], all_pieces)
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
+class RegressionBlock:
     """The terms of one kind: `idf` has the shape (terms,), `coefficients` (terms, agents)."""
 
-    vocabulary: dict[str, int]
+    vocabulary: Mapping[str, int]
     idf: NDArray[np.float64]
     coefficients: NDArray[np.float32]
 
@@ -46,7 +48,7 @@ class _Block:
 class ExampleRegression:
     """What was learned, by the kind of terms."""
 
-    blocks: tuple[_Block, ...]
+    blocks: tuple[RegressionBlock, ...]
 
     def scores(self, words: Sequence[Word]) -> NDArray[np.float64]:
         """The score of each agent, at least 0; shape (agents,)."""
@@ -65,7 +67,9 @@ def fit_regression(
     targets[np.arange(len(documents)), rows] = weights
     dual = np.linalg.solve(kernel, targets) / len(parts)
     return ExampleRegression(
-        tuple(_Block(vocabulary, idf, (matrix.T @ dual).astype(np.float32)) for vocabulary, idf, matrix in parts)
+        tuple(
+            RegressionBlock(vocabulary, idf, (matrix.T @ dual).astype(np.float32)) for vocabulary, idf, matrix in parts
+        )
     )
 
 

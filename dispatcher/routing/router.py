@@ -9,25 +9,32 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dispatcher.agent import Agent, slugify
+from dispatcher.cache import Cache, code_stamp, digest_of
+from dispatcher.cache.agents import packed
 from dispatcher.errors import UnknownAgentError
 from dispatcher.naming import find_agent, sort_by_name
+from dispatcher.progress import Progress
 from dispatcher.routing.confidence import confidence_features, confidence_of
 from dispatcher.routing.decision import Candidate, Decision, Explanation, How, Outcome, fallen_back
-from dispatcher.routing.explanation import amounts_by_field, evidence_of
 from dispatcher.routing.index import Index, TaskScores, build_index
 from dispatcher.routing.rules import CompiledRule, compile_rules
+from dispatcher.routing.stored import kept_index
 from dispatcher.routing.text import Word, analyze, content_stems
 from dispatcher.routing.weights import Weights, example_gate, shipped_weights
 from dispatcher.settings import RoutingSettings, Rule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Router"]
 
@@ -61,6 +68,10 @@ class Router:
     rules: the keyword rules of config.
     disabled: names of agents to keep out of routing, besides those whose file says so.
     weights: what each scorer counts; the shipped ones if not given.
+    cache: where the index is kept once it is built; nowhere if not given.
+    digest: what stands for the agents there, such as the digest of their Registry; worked out from all of their content
+        if not given, which takes longer.
+    progress: told of the building of the index.
 
     Raises ConfigError for a rule that can't be used or a precision that can't be had, and UnknownAgentError for a
     fallback that does not exist.
@@ -74,12 +85,18 @@ class Router:
         rules: Sequence[Rule] = (),
         disabled: Collection[str] = (),
         weights: Weights | None = None,
+        cache: Cache | None = None,
+        digest: str = "",
+        progress: Progress | None = None,
     ) -> None:
+        self._progress = progress
+        self._cache = cache
+        self._digest = digest
         self.settings = settings or RoutingSettings()
         self.weights = weights or shipped_weights()
         self.agents = sort_by_name(agents)
         off = {slugify(name) for name in disabled}
-        self.routable = tuple(agent for agent in self.agents if agent.is_routable and agent.slug not in off)
+        self.routable = tuple(agent for agent in self.agents if agent.is_routable and not (off and agent.slug in off))
         self._rules = compile_rules(rules, self.agents)
         self._rows = {agent.name: row for row, agent in enumerate(self.routable)}
         self._by_name = {agent.name: agent for agent in self.agents}
@@ -92,7 +109,16 @@ class Router:
     @functools.cached_property
     def index(self) -> Index:
         """The index of the routable agents, in the order of `routable`."""
-        return build_index(self.routable, self.weights.encoder)
+        if self._cache is None:
+            return self._built()
+        digest = self._digest or digest_of(hashlib.sha256(packed(self.agents)).hexdigest())
+        names = [agent.name for agent in self.routable]
+        slot = digest_of(digest.partition("-")[0], str(self.weights.encoder_path))
+        key = digest_of(code_stamp(), digest, names, self.weights.encoder_stamp)
+        return kept_index(self._cache, slot, key, lambda: self.weights.encoder, self._built)
+
+    def _built(self) -> Index:
+        return build_index(self.routable, self.weights.encoder, self._progress)
 
     def route(
         self,
@@ -275,6 +301,8 @@ class Router:
 
     def _explain(self, ranking: _Ranking, agent: Agent) -> Explanation | None:
         """What each field and each passage gave to a candidate."""
+        from dispatcher.routing.explanation import amounts_by_field, evidence_of
+
         row = self._rows.get(agent.name)
         if row is None or not ranking.candidates:
             return None

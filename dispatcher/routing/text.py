@@ -57,7 +57,7 @@ def analyze(text: str) -> list[Word]:
     found: list[Word] = []
     for match in _WORD.finditer(_UNSPACED.sub(r" \g<0> ", unicodedata.normalize("NFKC", text))):
         found.append(_word(match[0].casefold()))
-        if len(parts := _PARTS.split(match[0])) > 1:
+        if not match[0].islower() and len(parts := _PARTS.split(match[0])) > 1:
             found.extend(replace(_word(part.casefold()), is_part=True) for part in parts)
     return found
 

@@ -15,16 +15,18 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dispatcher.errors import ConfigError
 from dispatcher.routing.confidence import FITS_FEATURES, RIGHT_FEATURES
-from dispatcher.routing.encoder import Encoder, load_encoder, shipped_encoder
+from dispatcher.routing.encoder import SHIPPED_ENCODER, Encoder, load_encoder, shipped_encoder
 from dispatcher.routing.index import FEATURES
 from dispatcher.routing.judged import JUDGED_FEATURES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["KINDS", "Calibration", "Weights", "example_gate", "kind_shares", "load_weights", "shipped_weights"]
 
@@ -86,6 +88,16 @@ class Weights:
                 hint="fit them again with `dispatch tune`",
             )
         return found
+
+    @property
+    def encoder_stamp(self) -> tuple[Any, ...]:
+        """What tells whether the encoder is still the one that it was, without reading it."""
+        path = self.encoder_path or SHIPPED_ENCODER
+        try:
+            status = path.stat()
+        except OSError:
+            return (self.encoder.digest,)  # which tells what is wrong with the file
+        return self.encoder_digest, str(path.absolute()), status.st_mtime_ns, status.st_size
 
     @functools.cached_property
     def table(self) -> NDArray[np.float64]:

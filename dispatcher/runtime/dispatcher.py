@@ -9,19 +9,13 @@ import logging
 import os
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from dispatcher.agent import Agent
 from dispatcher.decisionlog import DecisionLog
 from dispatcher.errors import UsageError
-from dispatcher.judge import Judge, Turn
-from dispatcher.llm import (
-    Completion,
-    LLMClient,
-    TextDelta,
-    choose_model,
-    cost_of,
-)
+from dispatcher.llm.client import Completion, LLMClient, TextDelta
+from dispatcher.progress import Progress
 from dispatcher.registry import Registry
 from dispatcher.routing import Decision, Router
 from dispatcher.runtime.attachments import Attachment
@@ -30,6 +24,9 @@ from dispatcher.runtime.observing import ObservedRun, observed_route
 from dispatcher.runtime.prompt import EFFORTS, build_request
 from dispatcher.runtime.reply import ABSTAINED, DecisionMade, Event, Plan, Reply, Stopped
 from dispatcher.settings import Settings
+
+if TYPE_CHECKING:
+    from dispatcher.judge import Judge, Turn
 
 __all__ = ["Dispatcher", "RunOptions"]
 
@@ -74,6 +71,7 @@ class Dispatcher:
     judge: who picks where `routing.escalate` asks for it; the model that the settings describe if not given.
     environment: where credentials are looked up; the process's if not given.
     log: where each run is written that is sent to a service; nowhere if not given.
+    progress: told of what takes long: the reading of agents and the building of the index.
 
     `notices` says what config has that is not heeded. Raises AgentFileError if the registry is empty.
     """
@@ -87,9 +85,11 @@ class Dispatcher:
         judge: Judge | None = None,
         environment: Mapping[str, str] | None = None,
         log: DecisionLog | None = None,
+        progress: Progress | None = None,
     ) -> None:
         environment = os.environ if environment is None else environment
-        self._loaded = load(registry, settings or Settings(), Given(client=client, judge=judge), environment)
+        given = Given(client=client, judge=judge, progress=progress)
+        self._loaded = load(registry, settings or Settings(), given, environment)
         self._sources: dict[str, Any] | None = None
         self.log = log
         self.notices: tuple[str, ...] = ()
@@ -105,15 +105,22 @@ class Dispatcher:
         client: LLMClient | None = None,
         judge: Judge | None = None,
         log: DecisionLog | None = None,
+        progress: Progress | None = None,
     ) -> Dispatcher:
         """A dispatcher for a project's folder: its config.yaml, its agents, the user's and the bundled ones.
 
         The parameters are those of `load_settings`. Raises ConfigError and AgentFileError.
         """
         sources = {"folder": folder, "environment": environment, "flags": flags, "config": config}
-        loaded, registry = read(sources)
+        loaded, registry = read(sources, progress)
         dispatcher = cls(
-            registry, settings=loaded.settings, client=client, judge=judge, environment=environment, log=log
+            registry,
+            settings=loaded.settings,
+            client=client,
+            judge=judge,
+            environment=environment,
+            log=log,
+            progress=progress,
         )
         dispatcher._sources = sources
         dispatcher.notices = loaded.notices
@@ -138,21 +145,21 @@ class Dispatcher:
         """
         if self._sources is None:
             raise UsageError("this dispatcher was made from a registry", hint="use Dispatcher.from_config() to reload")
-        loaded, registry = read(self._sources)
         before = self._loaded
+        loaded, registry = read(self._sources, before.given.progress)
         self._loaded = load(registry, loaded.settings, before.given, before.environment)
         self.notices = loaded.notices
 
     def close(self) -> None:
         """Closes the connections that were kept open; the dispatcher can still be used."""
-        self._loaded.escalator.close()
+        self._loaded.close()
         close = getattr(self._loaded.client, "close", None)
         if close is not None:
             close()
 
     async def aclose(self) -> None:
         """The same for those of the running event loop."""
-        await self._loaded.escalator.aclose()
+        await self._loaded.aclose()
         close = getattr(self._loaded.client, "aclose", None)
         if close is not None:
             await close()
@@ -182,7 +189,7 @@ class Dispatcher:
         """Decides who takes a task, without running it. A judge is asked only where `routing.escalate` says so."""
         loaded = self._loaded
         decision = observed_route(loaded.router, task, agent=agent, only=only, exclude=exclude, material=material)
-        return loaded.escalator.decide(decision, turns=turns, material=material)
+        return loaded.judged(decision, turns=turns, material=material)
 
     async def aroute(
         self,
@@ -197,7 +204,7 @@ class Dispatcher:
         """`route` for coroutines."""
         loaded = self._loaded
         decision = observed_route(loaded.router, task, agent=agent, only=only, exclude=exclude, material=material)
-        return await loaded.escalator.adecide(decision, turns=turns, material=material)
+        return await loaded.ajudged(decision, turns=turns, material=material)
 
     def plan(self, task: str, **options: Unpack[RunOptions]) -> Plan:
         """Decides who takes a task and what would be sent to its model, without sending it."""
@@ -260,7 +267,7 @@ def _plan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
         return task
     decision = options.get("decision")
     if decision is None:
-        decision = loaded.escalator.decide(_routed(loaded, task, options), **_asides(options))
+        decision = loaded.judged(_routed(loaded, task, options), **_asides(options))
     return _planned(loaded, decision, options)
 
 
@@ -270,7 +277,7 @@ async def _aplan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
         return task
     decision = options.get("decision")
     if decision is None:
-        decision = await loaded.escalator.adecide(_routed(loaded, task, options), **_asides(options))
+        decision = await loaded.ajudged(_routed(loaded, task, options), **_asides(options))
     return _planned(loaded, decision, options)
 
 
@@ -292,6 +299,8 @@ def _asides(options: RunOptions) -> dict[str, Any]:
 
 def _planned(loaded: Loaded, decision: Decision, options: RunOptions) -> Plan:
     """What a decision comes to."""
+    from dispatcher.llm import choose_model
+
     material = options.get("material", "")
     _logger.info(
         "%s %s: %s, confidence %.3f, %s",
@@ -323,6 +332,7 @@ def _planned(loaded: Loaded, decision: Decision, options: RunOptions) -> Plan:
 
 def _notices(agent: Agent) -> Iterator[str]:
     """What an agent's file asks for and does not get."""
+
     asked = [*(agent.tools.allowed or ()), *(f"MCP server {name}" for name in agent.mcp_servers)]
     if asked:
         shown = ", ".join(asked[:4]) + (", ..." if len(asked) > 4 else "")
@@ -340,6 +350,8 @@ def _event(loaded: Loaded, plan: Plan, event: TextDelta | Completion) -> Event:
 
 
 def _reply(loaded: Loaded, plan: Plan, completion: Completion) -> Reply:
+    from dispatcher.llm import cost_of
+
     _logger.info(
         "%s stopped: %s, %d tokens in, %d out, request %s",
         completion.model,

@@ -7,48 +7,46 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dispatcher.budgets import BudgetedClient, DayLimit, Limit, SpendingFile, spending_path
-from dispatcher.decisionlog import Redaction
+from dispatcher.cache import Cache
 from dispatcher.errors import AgentFileError, ConfigError, CredentialError, OfflineError, UnknownAgentError
-from dispatcher.judge import AnthropicJudge, Escalator, Judge, JudgeMemory, Policy
-from dispatcher.judge.traced import TracedJudge
-from dispatcher.llm import (
-    STANDARD_BASE_URL,
-    AnthropicClient,
-    AttemptPolicy,
-    Circuits,
-    LLMClient,
-    OfflineClient,
-    ResilientClient,
-    base_url_of,
-    choose_model,
-    has_credential,
-)
-from dispatcher.llm.models import price_of
+from dispatcher.progress import Progress
 from dispatcher.registry import Registry
 from dispatcher.routing import Router
 from dispatcher.routing.rules import compile_rules
 from dispatcher.routing.weights import load_weights
-from dispatcher.runtime.reply import Plan
-from dispatcher.settings import LLMSettings, LoadedSettings, Settings, load_settings
-from dispatcher.tracing import Spanned, TracedClient
+from dispatcher.settings import LoadedSettings, Settings, load_settings
+
+if TYPE_CHECKING:
+    from dispatcher.budgets import Limit
+    from dispatcher.judge import Escalator, Judge, JudgeMemory
+    from dispatcher.llm import LLMClient
+    from dispatcher.routing import Decision
+    from dispatcher.runtime.reply import Plan
+    from dispatcher.settings import LLMSettings
+    from dispatcher.tracing import Spanned
 
 __all__ = ["Given", "Loaded", "anthropic_judge", "judged_cost", "load", "read"]
 
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Given:
     """What a dispatcher was given and keeps when it reloads; what judges were asked, and what that cost, too."""
 
     client: LLMClient | None = None
     judge: Judge | None = None
-    memory: JudgeMemory = field(default_factory=JudgeMemory)
+    progress: Progress | None = None
+
+    @functools.cached_property
+    def memory(self) -> JudgeMemory:
+        from dispatcher.judge import JudgeMemory
+
+        return JudgeMemory()
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,8 @@ class Loaded:
     @property
     def sends_nothing(self) -> bool:
         """Whether there is no service to send to."""
+        from dispatcher.llm import OfflineClient
+
         try:
             return isinstance(self.client, OfflineClient)
         except OfflineError:
@@ -81,6 +81,10 @@ class Loaded:
 
         `span` is that of the run.
         """
+        from dispatcher.budgets import BudgetedClient, Limit
+        from dispatcher.llm import OfflineClient
+        from dispatcher.tracing import TracedClient
+
         if isinstance(self.client, OfflineClient):
             return self.client
         client = TracedClient(self.client, span)
@@ -102,11 +106,16 @@ class Loaded:
     @functools.cached_property
     def _day(self) -> tuple[Limit, ...]:
         """The budget of the day, if there is one."""
+        from dispatcher.budgets import DayLimit, SpendingFile, spending_path
+
         dollars = self.settings.budget.day
         return () if dollars is None else (DayLimit(dollars, SpendingFile(spending_path(self.environment))),)
 
     @functools.cached_property
     def escalator(self) -> Escalator:
+        from dispatcher.judge import Escalator, Policy
+        from dispatcher.judge.traced import TracedJudge
+
         settings = self.settings
         judge, unavailable = self.given.judge, ""
         if judge is None and settings.routing.escalate != "never":
@@ -120,15 +129,39 @@ class Loaded:
             unavailable=unavailable,
         )
 
+    def judged(self, decision: Decision, **asides: Any) -> Decision:
+        """The decision after a judge, where settings want one."""
+        return self.escalator.decide(decision, **asides) if self._escalates else decision
 
-def read(sources: Mapping[str, Any]) -> tuple[LoadedSettings, Registry]:
+    async def ajudged(self, decision: Decision, **asides: Any) -> Decision:
+        """`judged` for coroutines."""
+        return await self.escalator.adecide(decision, **asides) if self._escalates else decision
+
+    def close(self) -> None:
+        """Closes the connections that a judge keeps open."""
+        if self._escalates:
+            self.escalator.close()
+
+    async def aclose(self) -> None:
+        """The same for those of the running event loop."""
+        if self._escalates:
+            await self.escalator.aclose()
+
+    @property
+    def _escalates(self) -> bool:
+        return self.settings.routing.escalate != "never"
+
+
+def read(sources: Mapping[str, Any], progress: Progress | None = None) -> tuple[LoadedSettings, Registry]:
     """Config and agents, with a notice for each name in config that is no agent's.
 
     Raises ConfigError, with file and line, for rules and patterns that can't be used.
     """
     loaded = load_settings(**sources)
-    registry = Registry.from_settings(loaded.settings, folder=sources["folder"], environment=sources["environment"])
-    for found in registry.diagnostics:
+    registry = Registry.from_settings(
+        loaded.settings, folder=sources["folder"], environment=sources["environment"], progress=progress
+    )
+    for found in registry.diagnostics if _logger.isEnabledFor(logging.INFO) else ():
         _logger.info("%s: %s: %s", found.location(), found.severity, found.message)
     settings, notices = loaded.settings, list(loaded.notices)
     try:
@@ -137,7 +170,10 @@ def read(sources: Mapping[str, Any]) -> tuple[LoadedSettings, Registry]:
         place = loaded.origins.get("rules", "settings")
         raise ConfigError(f"{place}: {problem.message}", hint=problem.hint) from None
     try:
-        Redaction(settings.log.redact)
+        if settings.log.redact:
+            from dispatcher.decisionlog import Redaction
+
+            Redaction(settings.log.redact)
     except ConfigError as problem:
         raise ConfigError(
             f"{loaded.origins.get('log.redact', 'settings')}: {problem.message}", hint=problem.hint
@@ -176,6 +212,9 @@ def load(registry: Registry, settings: Settings, given: Given, environment: Mapp
         rules=settings.rules,
         disabled=registry.disabled,
         weights=load_weights(Path(weights).expanduser()) if weights is not None else None,
+        cache=Cache.of(settings.cache, environment) if registry.digest else None,
+        digest=registry.digest,
+        progress=given.progress,
     )
     return Loaded(settings, registry, router, given, environment)
 
@@ -187,6 +226,12 @@ def anthropic_judge(
 
     A `client` that the caller gave is asked; else the service that the settings describe. It stays within `limits`.
     """
+    from dispatcher.budgets import BudgetedClient
+    from dispatcher.judge import AnthropicJudge
+    from dispatcher.llm import STANDARD_BASE_URL, AnthropicClient, base_url_of, choose_model, has_credential
+    from dispatcher.llm.models import price_of
+    from dispatcher.tracing import TracedClient
+
     model = choose_model(flag=settings.judge.model, agent_models=(), settings=settings.llm).name
     if settings.judge.budget is not None and price_of(model, settings.llm.prices) is None:
         return None, f'judge.budget can\'t be kept, as the price of "{model}" is not known: add it to llm.prices'
@@ -208,6 +253,8 @@ def anthropic_judge(
 
 def _client_for(settings: Settings, environment: Mapping[str, str]) -> LLMClient:
     """The client for a credential or for a service of the user's own; without either, one that sends nothing."""
+    from dispatcher.llm import STANDARD_BASE_URL, AnthropicClient, OfflineClient, base_url_of, has_credential
+
     is_standard = base_url_of(settings.llm, environment) == STANDARD_BASE_URL
     if not is_standard or has_credential(settings.llm, environment):
         return _resilient(AnthropicClient(replace(settings.llm, max_retries=0), environment=environment), settings.llm)
@@ -221,6 +268,8 @@ def _client_for(settings: Settings, environment: Mapping[str, str]) -> LLMClient
 
 def _resilient(client: LLMClient, settings: LLMSettings) -> LLMClient:
     """A client with the attempts that settings describe; one that sends nothing needs none."""
+    from dispatcher.llm import AttemptPolicy, Circuits, OfflineClient, ResilientClient, choose_model
+
     if isinstance(client, OfflineClient):
         return client
     fallbacks = (choose_model(flag=name, agent_models=(), settings=settings).name for name in settings.fallbacks)

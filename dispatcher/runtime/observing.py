@@ -5,7 +5,6 @@ A run that can't be logged is not lost: a warning goes to the `dispatcher` logge
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from datetime import UTC, datetime
@@ -176,5 +175,5 @@ def _outcome(reply: Reply | None, problem: BaseException | None) -> EntryOutcome
         return EntryOutcome.ANSWERED if reply.is_complete else EntryOutcome.INCOMPLETE
     if isinstance(problem, BudgetError):
         return EntryOutcome.OVER_BUDGET
-    is_stopped = problem is None or isinstance(problem, (GeneratorExit, KeyboardInterrupt, asyncio.CancelledError))
+    is_stopped = not isinstance(problem, Exception)  # whole, closed, interrupted or cancelled
     return EntryOutcome.CANCELLED if is_stopped else EntryOutcome.FAILED

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from dispatcher.llm import COMPLETE_STOPS, NOT_SENT, Attempt, ModelChoice, Request, TextDelta, Usage
-from dispatcher.routing import Decision
+from dispatcher.llm.client import COMPLETE_STOPS, NOT_SENT, Attempt, Request, TextDelta, Usage
+from dispatcher.routing.decision import Decision
+
+if TYPE_CHECKING:
+    from dispatcher.llm import ModelChoice
 
 __all__ = ["ABSTAINED", "DecisionMade", "Event", "Plan", "Reply", "Stopped"]
 

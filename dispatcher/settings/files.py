@@ -10,16 +10,18 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from dispatcher.errors import ConfigError
+
+if TYPE_CHECKING:
+    import yaml
 
 __all__ = [
     "ConfigFile",
     "default_config_text",
     "read_config_file",
+    "user_cache_folder",
     "user_config_path",
     "user_folder",
     "user_state_folder",
@@ -63,6 +65,15 @@ def user_state_folder(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "agent-dispatcher"
 
 
+def user_cache_folder(environment: Mapping[str, str]) -> Path:
+    """The folder of what can be made again, by the platform's convention."""
+    if sys.platform == "win32":
+        return Path(environment.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "agent-dispatcher" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "agent-dispatcher"
+    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agent-dispatcher"
+
+
 def user_config_path(environment: Mapping[str, str]) -> Path:
     return user_folder(environment) / FILE_NAME
 
@@ -102,6 +113,8 @@ def read_config_file(path: Path, *, required: bool = False) -> ConfigFile | None
 
 def _section(path: Path, text: str) -> yaml.Node:
     """What stands under our key."""
+    import yaml
+
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as problem:
@@ -119,6 +132,8 @@ def _section(path: Path, text: str) -> yaml.Node:
 
 
 def _values(path: Path, text: str, section: yaml.Node) -> Any:
+    import yaml
+
     try:
         return yaml.SafeLoader(text).construct_document(section)
     except (yaml.YAMLError, ValueError) as problem:  # ValueError: a date that does not exist
@@ -138,6 +153,8 @@ def _twice(path: Path, key: yaml.Node) -> ConfigError:
 
 
 def _entries(node: yaml.Node | None) -> list[tuple[yaml.Node, yaml.Node]]:
+    import yaml
+
     return list(node.value) if isinstance(node, yaml.MappingNode) else []
 
 
@@ -145,6 +162,8 @@ def _lines(
     node: yaml.Node, keys: KeyPath, path: Path, visited: set[int] | None = None
 ) -> Iterator[tuple[KeyPath, int]]:
     """The line of every key and list item below `node`; what an alias repeats is not gone through again."""
+    import yaml
+
     visited = set() if visited is None else visited
     yield keys, node.start_mark.line + 1
     if id(node) in visited:

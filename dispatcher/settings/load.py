@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dispatcher.errors import ConfigError
 from dispatcher.settings.files import FILE_NAME, ConfigFile, KeyPath, read_config_file, user_config_path
 from dispatcher.settings.tree import (
@@ -54,10 +52,12 @@ _LISTS: tuple[KeyPath, ...] = (
     ("llm", "fallbacks"),
     ("log", "redact"),
 )  # one entry may stand without brackets
-_PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("routing", "weights"), ("log", "path"))
+_TEXTS: tuple[KeyPath, ...] = (("enriched",), ("cache",))
+_PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("cache",), ("routing", "weights"), ("log", "path"))
 _NOT_FROM_A_PROJECT: Mapping[KeyPath, str] = {
     ("llm", "base_url"): "where your key is sent",
     ("llm", "api_key_env"): "where your key is sent",
+    ("cache",): "from where what your own agents say is read",
     ("budget", "day"): "what you spend in all projects together",
     ("log", "store"): "whether your tasks are kept",
     ("log", "path"): "where your tasks are kept",
@@ -132,7 +132,7 @@ def load_settings(
     for layer in layers:
         for keys, value in layer.values.items():
             _override(merged, keys, value, layer)
-    settings = _validated(merged) if merged else Settings()
+    settings = _of_text_alone(merged) or _validated(merged)
     return LoadedSettings(
         settings=settings,
         origins={".".join(keys): layer.origin(keys) for keys, (_, layer) in merged.items()},
@@ -226,6 +226,8 @@ def _from_text(text: str, keys: KeyPath, name: str) -> Any:
         separator = os.pathsep if keys[-1] == "agents" else ","
         return [part.strip() for part in text.split(separator) if part.strip()]
     if keys in _LISTS or keys[-1] in ("variables", "rules", "aliases", "prices"):
+        import yaml
+
         try:
             return yaml.safe_load(text)
         except (yaml.YAMLError, ValueError):
@@ -256,6 +258,22 @@ def _override(merged: dict[KeyPath, tuple[Any, _Layer]], keys: KeyPath, value: A
     for other in [other for other in merged if other[: len(keys)] == keys]:
         del merged[other]
     merged[keys] = (value, layer)
+
+
+def _of_text_alone(merged: Mapping[KeyPath, tuple[Any, _Layer]]) -> Settings | None:
+    """The settings where all that is set are names and paths, which nothing can be wrong with: the usual case, for
+    which pydantic need not be loaded."""
+    values: dict[str, Any] = {}
+    for keys, (value, _) in merged.items():
+        if len(keys) > 1:
+            return None
+        if keys in _LISTS and isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+            values[keys[0]] = tuple(value)
+        elif keys in _TEXTS and isinstance(value, str):
+            values[keys[0]] = value
+        else:
+            return None
+    return Settings(**values)
 
 
 def _validated(merged: Mapping[KeyPath, tuple[Any, _Layer]]) -> Settings:

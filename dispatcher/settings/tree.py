@@ -5,11 +5,9 @@ Plain frozen dataclasses: pydantic validates what comes from outside, and is not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
-
-from annotated_types import Ge, Gt, Le, Lt
 
 __all__ = [
     "BudgetSettings",
@@ -24,10 +22,23 @@ __all__ = [
     "Settings",
 ]
 
+MAX_FILE_BYTES = 1_000_000
+
 _STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True, "coerce_numbers_to_str": True}
 
-Share = Annotated[float, Ge(0), Le(1)]
-Dollars = Annotated[float, Ge(0)]
+
+class Limits:
+    """Between what a number must lie, in pydantic's words: ge, gt, le, lt. Loads nothing, as pydantic's own would."""
+
+    def __init__(self, **limits: float) -> None:
+        self._limits = limits
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        return {**handler(source), **self._limits}
+
+
+Share = Annotated[float, Limits(ge=0, le=1)]
+Dollars = Annotated[float, Limits(ge=0)]
 DuplicatePolicy = Literal["error", "first", "last", "namespace"]
 Escalate = Literal["never", "unsure", "always"]
 
@@ -56,7 +67,7 @@ class Rule:
     """The target whose score is then raised by `by`."""
     veto: str | None = None
     """The target that is then left out."""
-    by: Annotated[float, Gt(0), Le(1)] = 0.2
+    by: Annotated[float, Limits(gt=0, le=1)] = 0.2
     """How much a boost adds to the score (without boosts, scores lie between 0 and 1)."""
 
 
@@ -70,9 +81,9 @@ class RoutingSettings:
     """Below this confidence the router abstains."""
     weights: str | None = None
     """A weights file that `dispatch tune` wrote, in place of the one that comes along."""
-    precision: Annotated[float, Gt(0), Le(1)] | None = None
+    precision: Annotated[float, Limits(gt=0, le=1)] | None = None
     """The share of decisions that should be right; the threshold is then taken from the weights file instead."""
-    out_of_scope_share: Annotated[float, Gt(0), Lt(1)] = 0.1
+    out_of_scope_share: Annotated[float, Limits(gt=0, lt=1)] = 0.1
     """The share of tasks that fit no agent, which confidence takes into account."""
     fallback: str | None = None
     """The agent that answers when the router abstains; none if not set."""
@@ -90,9 +101,9 @@ class JudgeSettings:
 
     model: str = "haiku"
     """The model, a small one by default: an alias (sonnet, opus, haiku) or a full name."""
-    top_k: Annotated[int, Ge(2), Le(100)] = 40
+    top_k: Annotated[int, Limits(ge=2, le=100)] = 40
     """How many of the best agents it picks among."""
-    timeout: Annotated[float, Gt(0), Le(600)] = 10.0
+    timeout: Annotated[float, Limits(gt=0, le=600)] = 10.0
     """Seconds to wait for its answer; then the router's own pick stands."""
     budget: Dollars | None = None
     """US dollars that a process may spend on it; after that the router's own picks stand. No limit if not set."""
@@ -112,9 +123,9 @@ class Price:
     """Tokens of the prompt that were written to the cache (kept for five minutes)."""
     cache_read: Dollars
     """Tokens of the prompt that were read from the cache."""
-    long_prompt_over: Annotated[int, Gt(0)] | None = None
+    long_prompt_over: Annotated[int, Limits(gt=0)] | None = None
     """The size of a prompt, in tokens, above which all of it costs `long_prompt_factor` times as much."""
-    long_prompt_factor: Annotated[float, Gt(0)] = 1.0
+    long_prompt_factor: Annotated[float, Limits(gt=0)] = 1.0
     """See `long_prompt_over`."""
 
 
@@ -132,19 +143,19 @@ class LLMSettings:
     """An Anthropic-compatible endpoint. Not read from a project's config.yaml."""
     api_key_env: str | None = None
     """The environment variable that holds the key, if not ANTHROPIC_API_KEY. Not read from a project's config.yaml."""
-    timeout: Annotated[float, Gt(0), Le(86_400)] = 600.0
+    timeout: Annotated[float, Limits(gt=0, le=86_400)] = 600.0
     """Seconds to wait for the service before giving up."""
-    max_retries: Annotated[int, Ge(0), Le(10)] = 2
+    max_retries: Annotated[int, Limits(ge=0, le=10)] = 2
     """How often a request is tried again after 429, 5xx, 529 or a lost connection."""
     fallbacks: tuple[str, ...] = ()
     """Models to ask in place of one that has no capacity, fails or does not answer in time, in their order."""
-    deadline: Annotated[float, Gt(0), Le(86_400)] | None = None
+    deadline: Annotated[float, Limits(gt=0, le=86_400)] | None = None
     """Seconds for an answer, with all attempts, waits and fallbacks; no limit if not set."""
-    breaker_failures: Annotated[int, Ge(0), Le(1_000)] = 5
+    breaker_failures: Annotated[int, Limits(ge=0, le=1_000)] = 5
     """After so many failures in a row a process leaves a model alone for a while; 0 for never."""
-    breaker_seconds: Annotated[float, Gt(0), Le(86_400)] = 30.0
+    breaker_seconds: Annotated[float, Limits(gt=0, le=86_400)] = 30.0
     """How long it does, at least."""
-    max_tokens: Annotated[int, Gt(0)] = 16_000
+    max_tokens: Annotated[int, Limits(gt=0)] = 16_000
     """The longest answer, in tokens."""
     offline: Literal["preview", "error"] = "preview"
     """Without a credential: show what would be sent, or fail."""
@@ -160,9 +171,9 @@ class EnrichSettings:
 
     model: str | None = None
     """The model that writes them: an alias or a full name; `llm.model` if not set."""
-    count: Annotated[int, Ge(1), Le(100)] = 20
+    count: Annotated[int, Limits(ge=1, le=100)] = 20
     """How many example tasks are asked for each agent."""
-    concurrency: Annotated[int, Ge(1), Le(64)] = 4
+    concurrency: Annotated[int, Limits(ge=1, le=64)] = 4
     """How many calls are made at a time."""
 
 
@@ -191,9 +202,9 @@ class LogSettings:
     """Whether tasks and what became of them are kept on this machine."""
     path: str | None = None
     """The folder they are kept in, in place of one in the user's state folder."""
-    keep_days: Annotated[float, Gt(0), Le(36_500)] = 30.0
+    keep_days: Annotated[float, Limits(gt=0, le=36_500)] = 30.0
     """Days after which they are deleted."""
-    max_bytes: Annotated[int, Gt(0)] = 50_000_000
+    max_bytes: Annotated[int, Limits(gt=0)] = 50_000_000
     """The size of the log beyond which its oldest files are deleted."""
     redact: tuple[str, ...] = ()
     """Regular expressions; what they match is not written."""
@@ -213,8 +224,11 @@ class Settings:
     """Agents that are kept out of routing; they can still be named."""
     duplicates: DuplicatePolicy = "error"
     """What to do with two agents of one name in one scope: leave both out, keep one, or name them folder/name."""
-    max_file_bytes: Annotated[int, Gt(0)] = 1_000_000
+    max_file_bytes: Annotated[int, Limits(gt=0)] = MAX_FILE_BYTES
     """The largest agent file that is read, in bytes."""
+    cache: str | Literal[False] | None = None
+    """The folder of the cache, or `off`; by the platform's convention if not set. Not read from a project's
+    config.yaml."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Values for the {{NAME}} placeholders of prompts."""
     rules: tuple[Rule, ...] = ()

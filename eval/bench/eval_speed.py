@@ -3,10 +3,9 @@
 
 usage: python eval/bench/eval_speed.py [--agents 400] [--tasks 10000] [--seed 20] [--profile]
 
-Makes agents and tasks out of the bundled ones: an agent has the description of one, and sections, examples and bullets
-of several; a task is the beginning of one example and the end of another. Times `predict` over all tasks, and
-TfidfVectorizer over them (one transform, one product, one argsort), each with what is built beforehand and without, as
-medians of three.
+Makes agents and tasks out of the bundled ones (`large_registries.py`); a task is the beginning of one example and the
+end of another. Times `predict` over all tasks, and TfidfVectorizer over them (one transform, one product, one argsort),
+each with what is built beforehand and without, as medians of three.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import argparse
 import cProfile
 import pstats
 import random
-import re
 import statistics
 import tempfile
 import time
@@ -24,14 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from large_registries import BUNDLED, write_registry
 
 from dispatcher.agent import Agent
 from dispatcher.evaluation import LabelledTask, predict
 from dispatcher.registry import Registry
 from dispatcher.routing import Router
 
-BUNDLED = Path(__file__).parents[2] / "agents"
-SECTION = re.compile(r"^(?=## )", re.MULTILINE)
 ROUNDS = 3
 
 
@@ -46,7 +43,7 @@ def main() -> None:
     chance = random.Random(options.seed)  # noqa: S311  a benchmark's texts are no secret
     bundled = Registry.from_paths(BUNDLED).routable
     with tempfile.TemporaryDirectory() as folder:
-        write_agents(Path(folder), bundled, options.agents, chance)
+        write_registry(Path(folder), bundled, options.agents, seed=options.seed)
         agents = Registry.from_paths(Path(folder)).routable
     tasks = make_tasks(bundled, options.tasks, chance)
     router = Router(agents)
@@ -61,19 +58,6 @@ def main() -> None:
     for name, taken, before in (("predict", routing, built), ("scikit-learn's plain TF-IDF", ranking, fitting)):
         print(f"{name:28}{taken:8.2f}{taken / len(tasks) * 1e6:11.0f}{before:9.2f}s")
     print(f"ratio {routing / ranking:.2f}; with what is built {(routing + built) / (ranking + fitting):.2f}")
-
-
-def write_agents(folder: Path, bundled: tuple[Agent, ...], count: int, chance: random.Random) -> None:
-    """Agent files, each with the description of one bundled agent and sections of four."""
-    sections = [section for agent in bundled for section in SECTION.split(agent.prompt)]
-    for number in range(count):
-        first, second = chance.sample(bundled, 2)
-        name = f"{first.slug.split('-')[0]}-{second.slug.split('-')[-1]}-{number}"
-        description = f"{first.description} {second.description}".replace('"', "'").replace("\n", " ")
-        body = "\n".join(chance.sample(sections, 4))
-        (folder / f"{name}.md").write_text(
-            f'---\nname: {name}\ndescription: "{description}"\n---\n{body}', encoding="utf-8", newline="\n"
-        )
 
 
 def make_tasks(bundled: tuple[Agent, ...], count: int, chance: random.Random) -> list[LabelledTask]:

@@ -5,21 +5,22 @@ Knows of files and scopes, nothing of routing.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
 from dispatcher import enriched as enrichment
 from dispatcher.agent import Agent, Diagnostic, Severity, slugify
-from dispatcher.agentfile import MAX_FILE_BYTES, read_agent_file
+from dispatcher.cache import Cache, digest_of
 from dispatcher.errors import UsageError
 from dispatcher.naming import find_agent, sort_by_name
+from dispatcher.progress import Progress
+from dispatcher.registry.remembered import FileReader, RememberedFiles
 from dispatcher.scopes import Scope, agent_files, given_scopes, usual_scopes
 from dispatcher.settings import Settings
-from dispatcher.settings.tree import DuplicatePolicy
+from dispatcher.settings.tree import MAX_FILE_BYTES, DuplicatePolicy
 
 __all__ = ["PassedOver", "Registry", "Shadowed"]
 
@@ -45,6 +46,8 @@ class Registry:
     """The agents that can be used, sorted by name, and everything there is to report of how they were found.
 
     `disabled` are names that config keeps out of routing. `scopes` are the roots that were searched, nearest first.
+    `digest` stands for all agents as they were read, for those who keep what they make of them: the folders, a dash,
+    and the content.
     """
 
     agents: tuple[Agent, ...] = ()
@@ -54,6 +57,7 @@ class Registry:
     passed_over: tuple[PassedOver, ...] = ()
     scopes: tuple[Scope, ...] = ()
     file_count: int = 0
+    digest: str = field(default="", init=False)  # not for those that are made of it by hand
 
     @classmethod
     def from_agents(cls, agents: Iterable[Agent], *, disabled: Iterable[str] = ()) -> Registry:
@@ -71,8 +75,9 @@ class Registry:
         disabled: Iterable[str] = (),
         max_file_bytes: int = MAX_FILE_BYTES,
         enriched: str | Path | None = None,
+        cache: Cache | None = None,
     ) -> Registry:
-        """The agents of folders and files, the first path being the nearest scope.
+        """The agents of folders and files, the first path being the nearest scope; `cache` spares reading files anew.
 
         Raises UsageError for a path that does not exist, or a policy that does not.
         """
@@ -85,20 +90,26 @@ class Registry:
             max_file_bytes=max_file_bytes,
             enriched=str(enriched) if enriched is not None else None,
         )
-        return _load(given_scopes(paths), settings)
+        return _load(given_scopes(paths), settings, cache)
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, *, folder: Path | None = None, environment: Mapping[str, str] | None = None
+        cls,
+        settings: Settings,
+        *,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
     ) -> Registry:
-        """The agents that the settings name, or else those of all the usual folders that exist."""
+        """The agents that the settings name, or else those of all the usual folders that exist, with the cache that the
+        settings name."""
         folder = folder or Path.cwd()
         environment = os.environ if environment is None else environment
         if settings.agents:
             scopes = given_scopes(folder / Path(path).expanduser() for path in settings.agents)
         else:
             scopes = usual_scopes(folder, environment)
-        return _load(scopes, settings)
+        return _load(scopes, settings, Cache.of(settings.cache, environment), progress)
 
     @property
     def routable(self) -> tuple[Agent, ...]:
@@ -119,7 +130,11 @@ class Registry:
         return find_agent(name, self.agents)
 
 
-def _load(scopes: Sequence[Scope], settings: Settings) -> Registry:
+def _load(
+    scopes: Sequence[Scope], settings: Settings, cache: Cache | None, progress: Progress | None = None
+) -> Registry:
+    limit = settings.max_file_bytes
+    reader = RememberedFiles(cache, scopes, limit) if cache is not None else FileReader(limit)
     chosen: dict[str, Agent] = {}
     taken: dict[str, Agent] = {}  # also by agents that were left out, lest the name turn up as a farther agent
     shadowed: list[Shadowed] = []
@@ -131,13 +146,15 @@ def _load(scopes: Sequence[Scope], settings: Settings) -> Registry:
         files, found = agent_files(scope)
         diagnostics.extend(found)
         read: list[Agent] = []
-        for path in files:
-            result = read_agent_file(path, root=scope.root, scope=scope.name, max_bytes=settings.max_file_bytes)
+        for number, file in enumerate(files, start=1):
+            result = reader.read(file, scope)
             file_count += 1
+            if progress is not None:
+                progress("reading agents", number, len(files))
             read.extend(result.agents)
             diagnostics.extend(result.diagnostics)
             if result.passed_over is not None:
-                passed_over.append(PassedOver(path=path, reason=result.passed_over))
+                passed_over.append(PassedOver(path=Path(file.path), reason=result.passed_over))
         kept, lost, conflicts = _without_duplicates(read, settings.duplicates)
         diagnostics.extend(conflicts)
         beside = scope.root / enrichment.FILE_NAME
@@ -152,6 +169,7 @@ def _load(scopes: Sequence[Scope], settings: Settings) -> Registry:
                 chosen[agent.name] = taken[agent.name] = agent
         for agent in lost:
             taken.setdefault(agent.name, agent)
+    reader.finish()
     agents = sort_by_name(chosen.values())
     if settings.enriched is not None:
         read, near, found = enrichment.add_enriched(agents, Path(settings.enriched).expanduser())
@@ -161,7 +179,7 @@ def _load(scopes: Sequence[Scope], settings: Settings) -> Registry:
     # A neighbour may stand in another folder, so they are handed out once everybody is known.
     read, found = enrichment.add_near_misses(agents, near_misses)
     diagnostics.extend(found)
-    return Registry(
+    registry = Registry(
         agents=tuple(read),
         disabled=frozenset(settings.disabled),
         shadowed=tuple(shadowed),
@@ -170,6 +188,17 @@ def _load(scopes: Sequence[Scope], settings: Settings) -> Registry:
         scopes=tuple(scopes),
         file_count=file_count,
     )
+    object.__setattr__(registry, "digest", _digest(scopes, read))
+    return registry
+
+
+def _digest(scopes: Sequence[Scope], agents: Sequence[Agent]) -> str:
+    roots = [(scope.name, str(scope.root.absolute())) for scope in scopes]
+    texts = [
+        (agent.name, agent.digest, [(one.text, one.weight) for one in agent.enriched] if agent.enriched else "")
+        for agent in agents
+    ]
+    return f"{digest_of(roots)}-{digest_of(texts)}"
 
 
 def _without_duplicates(agents: Sequence[Agent], policy: str) -> tuple[list[Agent], list[Agent], list[Diagnostic]]:
@@ -212,7 +241,7 @@ def _namespaced(group: Sequence[Agent]) -> list[Agent]:
         names = [rename(agent) for agent in group]
         if len(set(names)) == len(names):
             break
-    return [dataclasses.replace(agent, name=name) for agent, name in zip(group, names, strict=True)]
+    return [agent.but(name=name) for agent, name in zip(group, names, strict=True)]
 
 
 def _by_folder(agent: Agent) -> str:

@@ -1,0 +1,214 @@
+"""The index as it is kept in the cache: its tables as they lie in memory, its words sorted, so that none need be read.
+
+What scores is the same either way: the tables of a kept index are mapped from its file in place of being built, and a
+word is looked up there by bisection. So a cold start reads what its task needs, and nothing is decided twice.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from dispatcher.cache import Cache, Container
+from dispatcher.cache.container import Section
+from dispatcher.routing.dense import DenseIndex
+from dispatcher.routing.encoder import Encoder, StemEncoder
+from dispatcher.routing.index import Index
+from dispatcher.routing.postings import Postings
+from dispatcher.routing.regression import ExampleRegression, RegressionBlock
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["StoredKeywords", "StoredWords", "kept_index"]
+
+T = TypeVar("T")
+_KIND = "index"
+_SEPARATOR = "\x1f"  # between the words of a keyword
+_MOST_REMEMBERED = 200_000  # words that were looked up
+
+
+class StoredWords(Mapping[str, int]):
+    """Words with their numbers, sorted by their bytes: `text` holds them all, `ends` where each ends."""
+
+    def __init__(self, text: memoryview, ends: memoryview, numbers: memoryview) -> None:
+        self._text = text
+        self._ends = ends.cast("Q")
+        self._numbers = numbers.cast("Q")
+        self._seen: dict[str, int | None] = {}
+
+    def __getitem__(self, word: str) -> int:
+        try:
+            number = self._seen[word]
+        except KeyError:
+            number = self._look_up(word)
+        if number is None:
+            raise KeyError(word)
+        return number
+
+    def __contains__(self, word: object) -> bool:
+        return isinstance(word, str) and self.get(word) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        by_number = sorted(range(len(self)), key=self._numbers.__getitem__)
+        return (self._word(place).decode("utf-8", "surrogatepass") for place in by_number)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def _look_up(self, word: str) -> int | None:
+        wanted = word.encode("utf-8", "surrogatepass")
+        place = bisect.bisect_left(range(len(self)), wanted, key=self._word)
+        is_there = place < len(self) and self._word(place) == wanted
+        if len(self._seen) >= _MOST_REMEMBERED:
+            self._seen.clear()
+        self._seen[word] = number = self._numbers[place] if is_there else None
+        return number
+
+    def _word(self, place: int) -> bytes:
+        return bytes(self._text[self._ends[place - 1] if place else 0 : self._ends[place]])
+
+
+class StoredKeywords(Mapping[tuple[str, ...], tuple[int, ...]]):
+    """The rows of each keyword."""
+
+    def __init__(self, words: StoredWords, ends: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+        self._words = words
+        self._ends = ends
+        self._rows = rows
+
+    def __getitem__(self, keyword: tuple[str, ...]) -> tuple[int, ...]:
+        number = self._words[_SEPARATOR.join(keyword)]
+        start = self._ends[number - 1] if number else 0
+        return tuple(self._rows[start : self._ends[number]].tolist())
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        return (tuple(written.split(_SEPARATOR)) for written in self._words)
+
+    def __len__(self) -> int:
+        return len(self._words)
+
+
+def kept_index(cache: Cache, slot: str, key: str, encoder: Callable[[], Encoder], build: Callable[[], Index]) -> Index:
+    """The index of that key from the cache, or else one that is built, and kept for the next time.
+
+    `encoder` is asked for where the encoder is one that can't be kept.
+    """
+    found = cache.get(_KIND, slot, key)
+    if found is not None:
+        with contextlib.suppress(KeyError, ValueError, TypeError):
+            return _index_from(found, encoder)
+    index = build()
+    notes, sections = _tables_of(index)
+    cache.put(_KIND, slot, key, {"use": f"index of {index.agent_count:,} agents", **notes}, sections)
+    return index
+
+
+def _tables_of(index: Index) -> tuple[dict[str, Any], dict[str, Section]]:
+    """An index as notes and sections of bytes, for the cache."""
+    notes: dict[str, Any] = {"example_share": index.example_share, "agent_count": index.agent_count}
+    sections: dict[str, Section] = {}
+    for view, postings in index.postings.items():
+        _put(f"postings.{view}", postings, notes, sections)
+    blocks = index.regression.blocks if index.regression is not None else ()
+    for number, block in enumerate(blocks):
+        _put(f"regression.{number}", block, notes, sections)
+    _put_table("dense", index.dense.vectors, notes, sections)
+    if isinstance(index.dense.encoder, StemEncoder):
+        _put_encoder(index.dense.encoder, notes, sections)
+    written = {_SEPARATOR.join(keyword): number for number, keyword in enumerate(index.keywords)}
+    _put_words("keywords.words", written, sections)
+    _put_table("keywords.ends", np.cumsum([len(rows) for rows in index.keywords.values()], dtype=int), notes, sections)
+    rows = [row for of_keyword in index.keywords.values() for row in of_keyword]
+    _put_table("keywords.rows", np.array(rows, int), notes, sections)
+    return {"views": list(index.postings), "regression_blocks": len(blocks), **notes}, sections
+
+
+def _index_from(found: Container, encoder: Callable[[], Encoder]) -> Index:
+    """The index that was kept. Raises KeyError, ValueError or TypeError if there is none in this content."""
+    has_encoder = "encoder" in found.meta
+    blocks = tuple(
+        _get(f"regression.{number}", RegressionBlock, found) for number in range(found.meta["regression_blocks"])
+    )
+    return Index(
+        postings={view: _get(f"postings.{view}", Postings, found) for view in found.meta["views"]},
+        keywords=StoredKeywords(
+            _words("keywords.words", found), _table("keywords.ends", found), _table("keywords.rows", found)
+        ),
+        dense=DenseIndex(_encoder(found) if has_encoder else encoder(), _table("dense", found)),
+        regression=ExampleRegression(blocks) if blocks else None,
+        example_share=found.meta["example_share"],
+        agent_count=found.meta["agent_count"],
+    )
+
+
+def _put_encoder(encoder: StemEncoder, notes: dict[str, Any], sections: dict[str, Section]) -> None:
+    path = str(encoder.path) if encoder.path is not None else None
+    notes["encoder"] = {"digest": encoder.digest, "parts": encoder.parts, "path": path}
+    _put_words("encoder.rows", encoder.rows, sections)
+    _put_table("encoder.vectors", encoder.vectors, notes, sections)
+    _put_table("encoder.scales", encoder.scales, notes, sections)
+
+
+def _encoder(found: Container) -> StemEncoder:
+    noted = found.meta["encoder"]
+    return StemEncoder(
+        _words("encoder.rows", found),
+        _table("encoder.vectors", found),
+        _table("encoder.scales", found),
+        tuple(noted["parts"]),
+        path=Path(noted["path"]) if noted["path"] is not None else None,
+        digest=noted["digest"],
+    )
+
+
+def _put(name: str, record: Any, notes: dict[str, Any], sections: dict[str, Section]) -> None:
+    """A record's fields: tables, words with their numbers, and what JSON can hold."""
+    for field in dataclasses.fields(record):
+        value, place = getattr(record, field.name), f"{name}.{field.name}"
+        if isinstance(value, np.ndarray):
+            _put_table(place, value, notes, sections)
+        elif isinstance(value, Mapping):
+            _put_words(place, value, sections)
+        else:
+            notes.setdefault("values", {})[place] = value
+
+
+def _get(name: str, kind: type[T], found: Container) -> T:
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        place = f"{name}.{field.name}"
+        if place in found.meta["tables"]:
+            values[field.name] = _table(place, found)
+        elif f"{place}.text" in found.sections:
+            values[field.name] = _words(place, found)
+        else:
+            values[field.name] = found.meta["values"][place]
+    return kind(**values)
+
+
+def _put_table(name: str, table: NDArray[Any], notes: dict[str, Any], sections: dict[str, Section]) -> None:
+    notes.setdefault("tables", {})[name] = (table.dtype.str, table.shape)
+    sections[name] = np.ascontiguousarray(table).reshape(-1).view(np.uint8).data
+
+
+def _table(name: str, found: Container) -> NDArray[Any]:
+    kind, shape = found.meta["tables"][name]
+    return np.frombuffer(found.sections[name], np.dtype(kind)).reshape(shape)
+
+
+def _put_words(name: str, words: Mapping[str, int], sections: dict[str, Section]) -> None:
+    written = sorted((word.encode("utf-8", "surrogatepass"), number) for word, number in words.items())
+    sections[f"{name}.text"] = b"".join(word for word, _ in written)
+    sections[f"{name}.ends"] = np.cumsum([len(word) for word, _ in written], dtype=np.uint64).tobytes()
+    sections[f"{name}.numbers"] = np.array([number for _, number in written], np.uint64).tobytes()
+
+
+def _words(name: str, found: Container) -> StoredWords:
+    return StoredWords(*(found.sections[f"{name}.{part}"] for part in ("text", "ends", "numbers")))

@@ -1,0 +1,94 @@
+"""What must not get slower: ratios of processor time within one run, the best of several rounds in turns.
+
+The tolerances are about a third above what was measured, so that a busy machine does not fail and a heavy import does.
+`eval/bench/speed.py` prints the figures themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dispatcher import Registry, Router
+from dispatcher.scopes import bundled_folder
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "wait4"), reason="needs the processor time of a child process")
+
+NUMPY = [sys.executable, "-c", "import numpy"]
+ROUTE = [sys.executable, "-m", "dispatcher", "route", "--agents", str(bundled_folder()), "the build is red"]
+ROUNDS = 3
+
+
+def processor_seconds(command: Sequence[str]) -> float:
+    """What a whole process took of the processor."""
+    null = subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=null, stdout=null, stderr=null) as process:
+        _, _, used = os.wait4(process.pid, 0)
+        process.returncode = 0
+    return used.ru_utime + used.ru_stime
+
+
+def own_seconds(work: Callable[[], object]) -> float:
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def best_ratio(ours: Callable[[], float], base: Callable[[], float]) -> float:
+    """The best of ours by the best of what it is compared with."""
+    pairs = [(ours(), base()) for _ in range(ROUNDS)]
+    return min(one for one, _ in pairs) / min(other for _, other in pairs)
+
+
+@pytest.mark.parametrize(
+    ("command", "most"),
+    [
+        ([sys.executable, "-c", "import dispatcher"], 0.6),
+        ([sys.executable, "-m", "dispatcher", "--help"], 1.6),
+        (ROUTE, 3.4),
+    ],
+    ids=["import", "help", "route"],
+)
+def test_a_start_costs_little_more_than_numpy(command: list[str], most: float) -> None:
+    processor_seconds(command)  # which fills the cache
+    ratio = best_ratio(lambda: processor_seconds(command), lambda: processor_seconds(NUMPY))
+    assert ratio <= most
+
+
+def test_reading_costs_a_known_multiple_of_yaml() -> None:
+    texts = [path.read_text(encoding="utf-8").partition("\n---\n")[0] for path in bundled_folder().glob("*.md")]
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    ratio = best_ratio(
+        lambda: own_seconds(lambda: Registry.from_paths(bundled_folder())),
+        lambda: own_seconds(lambda: [yaml.load(text, Loader=loader) for text in texts if text.startswith("---")]),  # noqa: S506
+    )
+    assert ratio <= 60
+
+
+def test_a_start_with_the_cache_costs_a_fraction_of_one_without(tmp_path: Path) -> None:
+    def start(folder: str) -> float:
+        environment = {**os.environ, "DISPATCH_CACHE": folder}
+        begun = time.perf_counter()
+        subprocess.run(ROUTE, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        return time.perf_counter() - begun
+
+    start(str(tmp_path / "cache"))
+    assert best_ratio(lambda: start(str(tmp_path / "cache")), lambda: start("off")) <= 0.8
+
+
+def test_many_tasks_cost_less_each_than_one(tmp_path: Path) -> None:
+    router = Router(Registry.from_paths(bundled_folder()).agents)
+    tasks = [f"the build is red since we moved step {number} to the new runner" for number in range(100)]
+    list(router.route_many(tasks[:1]))
+    ratio = best_ratio(
+        lambda: own_seconds(lambda: list(router.route_many(tasks, most=3))),
+        lambda: own_seconds(lambda: [router.route(task) for task in tasks]),
+    )
+    assert ratio <= 1.3
