@@ -7,7 +7,6 @@ answers are in no span.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack
@@ -23,7 +22,6 @@ __all__ = ["Spanned", "TracedClient", "tool_span", "usage_attributes"]
 _API = "opentelemetry.trace"
 _TRACER = "agent-dispatcher"
 _PROVIDER = "anthropic"
-_STOPPED = (GeneratorExit, KeyboardInterrupt, asyncio.CancelledError)
 
 
 class Spanned:
@@ -78,13 +76,13 @@ class Spanned:
             self._activation.__exit__(None, None, None)
         if self._span is None:
             return
-        if isinstance(problem, _STOPPED):
-            self._span.set_attribute("dispatcher.cancelled", True)
-        elif problem is not None:
+        if isinstance(problem, Exception):
             self._fail(problem)
+        elif problem is not None:  # closed, interrupted or cancelled
+            self._span.set_attribute("dispatcher.cancelled", True)
         self._span.end()
 
-    def _fail(self, problem: BaseException) -> None:
+    def _fail(self, problem: Exception) -> None:
         api = sys.modules[_API]
         name = type(problem).__qualname__
         self._span.set_attribute("error.type", name)
