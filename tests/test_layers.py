@@ -20,9 +20,9 @@ LAYERS = (
     ("settings",),
     ("scopes", "enriched"),
     ("agentfile", "llm"),
-    ("registry", "routing"),
+    ("registry", "routing", "sessions"),
     ("runtime",),
-    ("evaluation",),
+    ("evaluation", "testing"),
     ("cli",),
     ("__main__",),
 )

@@ -31,9 +31,11 @@ PUBLIC_NAMES = [
     "Event",
     "Evidence",
     "Example",
+    "HandedOver",
     "How",
     "LLMClient",
     "LLMError",
+    "MemorySessionStore",
     "Message",
     "OfflineClient",
     "Outcome",
@@ -45,13 +47,23 @@ PUBLIC_NAMES = [
     "Router",
     "Rule",
     "RunOptions",
+    "SQLiteSessionStore",
+    "Session",
+    "SessionBusyError",
+    "SessionError",
+    "SessionInfo",
+    "SessionStore",
+    "SessionStoreError",
     "Settings",
     "Severity",
     "Source",
     "Stopped",
     "TextDelta",
     "ToolPolicy",
+    "TornTurnFound",
     "Trigger",
+    "Turn",
+    "TurnState",
     "UnknownAgentError",
     "Usage",
     "UsageError",
@@ -92,7 +104,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 def test_the_dispatcher_has_its_methods() -> None:
     methods = {name for name, _ in inspect.getmembers(dispatcher.Dispatcher, callable) if not name.startswith("_")}
     asked = {"adispatch", "astream", "dispatch", "plan", "route", "stream"}
-    assert methods == asked | {"aclose", "close", "from_config", "reload"}
+    assert methods == asked | {"aclose", "close", "from_config", "reload", "session"}
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from dispatcher import ConfigError, Rule, Settings
-from dispatcher.settings import LLMSettings, LoadedSettings, RoutingSettings, load_settings, settings_schema
+from dispatcher.settings import LLMSettings, LoadedSettings, load_settings, settings_schema
 
 Load = Callable[..., LoadedSettings]
 
@@ -111,6 +111,9 @@ ENVIRONMENT = {
     "DISPATCH_LLM_MAX_TOKENS": ("7", 7),
     "DISPATCH_LLM_OFFLINE": ("error", "error"),
     "DISPATCH_LLM_PRICES": ("{}", {}),
+    "DISPATCH_SESSIONS_STORE": ("false", False),
+    "DISPATCH_SESSIONS_PATH": ("/var/s.db", "/var/s.db"),
+    "DISPATCH_SESSIONS_KEEP_DAYS": ("7", 7),
 }
 
 
@@ -125,9 +128,10 @@ def test_every_setting_has_an_environment_variable(load: Load, name: str) -> Non
 def vars_of(settings: Settings) -> dict[str, Any]:
     """Every setting by its path, joined with underscores."""
     top = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    routing, llm = top.pop("routing"), top.pop("llm")
-    top |= {f"routing_{field.name}": getattr(routing, field.name) for field in dataclasses.fields(RoutingSettings)}
-    return top | {f"llm_{field.name}": getattr(llm, field.name) for field in dataclasses.fields(LLMSettings)}
+    for name in ("routing", "llm", "sessions"):
+        section = top.pop(name)
+        top |= {f"{name}_{field.name}": getattr(section, field.name) for field in dataclasses.fields(section)}
+    return top
 
 
 def test_no_setting_is_left_out_above() -> None:
@@ -304,6 +308,12 @@ def test_a_project_can_not_say_where_the_key_is_sent(load: Load) -> None:
         "config.yaml:4: llm.base_url is ignored",
         "config.yaml:5: llm.api_key_env is ignored",
     ]
+
+
+def test_a_project_can_not_say_where_conversations_are_kept(load: Load) -> None:
+    loaded = load("dispatcher: {sessions: {path: ./s.db, keep_days: 3}}")
+    assert (loaded.settings.sessions.path, loaded.settings.sessions.keep_days) == (None, 3)
+    assert "it decides where your conversations are kept" in loaded.notices[0]
 
 
 def test_a_project_does_not_hide_where_the_user_sends_the_key(load: Load) -> None:

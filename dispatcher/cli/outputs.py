@@ -8,6 +8,7 @@ from typing import Any
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from dispatcher.agent import Agent, Diagnostic
+from dispatcher.cli.session_outputs import SessionsListOutput, SessionsShowOutput
 from dispatcher.evaluation.metrics import AgentMetrics, Bin, Confusion, CoveragePoint, Metrics
 from dispatcher.evaluation.report import Report
 from dispatcher.evaluation.statistics import Comparison, Interval
@@ -101,6 +102,9 @@ class RunOutput(TypedDict):
     usage: Usage | None
     cost_usd: float | None
     request_id: str | None
+    session: str | None
+    """The session that it is a turn of, if that is kept."""
+    turn: int | None
     notices: list[str]
     errors: list[Diagnostic]
     """The agent files that were lost."""
@@ -181,6 +185,8 @@ OUTPUTS: dict[str, Any] = {
     "agents-check": CheckOutput,
     "config-show": ConfigOutput,
     "eval": EvalOutput,
+    "sessions-list": SessionsListOutput,
+    "sessions-show": SessionsShowOutput,
     "version": VersionOutput,
 }
 
@@ -209,7 +215,13 @@ def route_output(decision: Decision, registry: Registry, *, explained: bool = Fa
 
 
 def run_output(
-    plan: Plan, reply: Reply | None, notices: Sequence[str], registry: Registry, *, explained: bool = False
+    plan: Plan,
+    reply: Reply | None,
+    notices: Sequence[str],
+    registry: Registry,
+    *,
+    explained: bool = False,
+    session: str | None = None,
 ) -> RunOutput:
     """A run; without a reply it is a dry one."""
     was_sent = reply is not None and reply.was_sent
@@ -225,6 +237,8 @@ def run_output(
         "usage": reply.usage if reply and was_sent else None,
         "cost_usd": reply.cost if reply and was_sent else None,
         "request_id": reply.request_id if reply else None,
+        "session": session if reply and reply.turn else None,
+        "turn": reply.turn.number if reply and reply.turn else None,
         "notices": [*notices, *plan.notices],
         "errors": list(registry.errors),
     }

@@ -8,11 +8,12 @@ from dispatcher.cli.console import Console, one_line, short
 from dispatcher.llm import ModelChoice
 from dispatcher.registry import Registry
 from dispatcher.routing import Candidate, Decision, Evidence, Explanation, How
-from dispatcher.runtime import Plan, Reply
+from dispatcher.runtime import Event, Plan, Reply, TornTurnFound
 
 __all__ = [
     "offered",
     "show_decision",
+    "show_event",
     "show_plan",
     "show_preview",
     "show_registry_faults",
@@ -100,6 +101,13 @@ def show_plan(plan: Plan, console: Console, *, in_full: bool = False) -> None:
         console.say(f"model {describe_model(plan.model)}", indent=2)
     for notice in plan.notices:
         console.notice(notice)
+
+
+def show_event(event: Event, console: Console) -> None:
+    """What happened during a turn that a person should know of; its text is for standard output."""
+    if isinstance(event, TornTurnFound):
+        task = one_line(event.turn.task, console.width // 2)
+        console.notice(f'the last turn of this session was cut off ("{task}"); it is not sent again')
 
 
 def describe_model(choice: ModelChoice) -> str:

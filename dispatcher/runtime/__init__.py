@@ -1,15 +1,19 @@
-"""One run: a decision, a prompt, a request, an answer. The Dispatcher facade is the way in.
+"""Runs and conversations: a decision, a prompt, requests, an answer. The Dispatcher facade is the way in.
 
 attachments   files given with a task
 loading       what a dispatcher works with, read and put together
 prompt        an agent and a task → what is sent
 reply         what comes out: events and the reply
+loop          one turn as a generator without I/O
+drivers       what carries its steps out, waiting or not
+session       turns that know of each other
 dispatcher    all of it together
 """
 
 from dispatcher.runtime.attachments import Attachment, load_attachment
 from dispatcher.runtime.dispatcher import Dispatcher, RunOptions
-from dispatcher.runtime.reply import ABSTAINED, DecisionMade, Event, Plan, Reply, Stopped
+from dispatcher.runtime.reply import ABSTAINED, DecisionMade, Event, HandedOver, Plan, Reply, Stopped, TornTurnFound
+from dispatcher.runtime.session import Session, WhenBusy
 
 __all__ = [
     "ABSTAINED",
@@ -17,9 +21,13 @@ __all__ = [
     "DecisionMade",
     "Dispatcher",
     "Event",
+    "HandedOver",
     "Plan",
     "Reply",
     "RunOptions",
+    "Session",
     "Stopped",
+    "TornTurnFound",
+    "WhenBusy",
     "load_attachment",
 ]

@@ -1,6 +1,6 @@
 """The facade: load once, then route and dispatch tasks, from as many threads or coroutines as there are.
 
-Planning and finishing a run are the same for all; the four ways to run only differ in how they wait.
+A run is one turn of the loop; the four ways to run only differ in how they wait.
 """
 
 from __future__ import annotations
@@ -8,24 +8,23 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
 from dispatcher.agent import Agent
 from dispatcher.errors import UsageError
-from dispatcher.llm import (
-    Completion,
-    LLMClient,
-    TextDelta,
-    choose_model,
-    cost_of,
-)
+from dispatcher.llm import LLMClient, OfflineClient, choose_model
 from dispatcher.registry import Registry
 from dispatcher.routing import Decision, Router
 from dispatcher.runtime.attachments import Attachment
+from dispatcher.runtime.drivers import adrive, alast_reply, awhole, drive, last_reply, whole
 from dispatcher.runtime.loading import Loaded, load, read
+from dispatcher.runtime.loop import Scene, Steps, turn_steps
 from dispatcher.runtime.prompt import EFFORTS, build_request
-from dispatcher.runtime.reply import ABSTAINED, DecisionMade, Event, Plan, Reply, Stopped
+from dispatcher.runtime.reply import Event, Plan, Reply
+from dispatcher.runtime.session import Session, WhenBusy
+from dispatcher.sessions import MemorySessionStore, SessionStore, new_session_id
 from dispatcher.settings import Settings
 
 __all__ = ["Dispatcher", "RunOptions"]
@@ -67,6 +66,7 @@ class Dispatcher:
     settings: all settings; the defaults if not given.
     client: the model's service; the one that the settings describe if not given, or a preview without a credential.
     environment: where credentials are looked up; the process's if not given.
+    store: where sessions are kept; in memory, and so no longer than this object, if not given.
 
     `notices` says what config has that is not heeded. Raises AgentFileError if the registry is empty.
     """
@@ -78,10 +78,12 @@ class Dispatcher:
         settings: Settings | None = None,
         client: LLMClient | None = None,
         environment: Mapping[str, str] | None = None,
+        store: SessionStore | None = None,
     ) -> None:
         environment = os.environ if environment is None else environment
         self._loaded = load(registry, settings or Settings(), client, environment)
         self._sources: dict[str, Any] | None = None
+        self.store: SessionStore = MemorySessionStore() if store is None else store
         self.notices: tuple[str, ...] = ()
 
     @classmethod
@@ -93,14 +95,15 @@ class Dispatcher:
         flags: Mapping[str, Any] | None = None,
         config: Path | None = None,
         client: LLMClient | None = None,
+        store: SessionStore | None = None,
     ) -> Dispatcher:
         """A dispatcher for a project's folder: its config.yaml, its agents, the user's and the bundled ones.
 
-        The parameters are those of `load_settings`. Raises ConfigError and AgentFileError.
+        The parameters are those of `load_settings` and of the class. Raises ConfigError and AgentFileError.
         """
         sources = {"folder": folder, "environment": environment, "flags": flags, "config": config}
         loaded, registry = read(sources)
-        dispatcher = cls(registry, settings=loaded.settings, client=client, environment=environment)
+        dispatcher = cls(registry, settings=loaded.settings, client=client, environment=environment, store=store)
         dispatcher._sources = sources
         dispatcher.notices = loaded.notices
         return dispatcher
@@ -116,6 +119,11 @@ class Dispatcher:
     @property
     def settings(self) -> Settings:
         return self._loaded.settings
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether nothing is sent, for want of a credential. Raises OfflineError where config wants that."""
+        return isinstance(self._loaded.client, OfflineClient)
 
     def reload(self) -> None:
         """Reads config and agents anew and puts them in place in one step; runs under way finish on the old ones.
@@ -169,6 +177,29 @@ class Dispatcher:
         """Decides who takes a task and what would be sent, without sending it."""
         return _plan(self._loaded, task, options)
 
+    def session(
+        self, session_id: str | None = None, *, busy: WhenBusy = "wait", patience: float | None = None
+    ) -> Session:
+        """A conversation, kept in the dispatcher's store; one that is not there yet begins with its first turn.
+
+        Parameters
+        ----------
+        session_id: its name; a new one if not given.
+        busy: what a turn does while another of the same session is under way: wait for its end, or refuse with
+            SessionBusyError.
+        patience: the seconds after which waiting ends with that error, too; None waits as long as it takes.
+
+        Raises UsageError for an impossible name.
+        """
+        return Session(
+            new_session_id() if session_id is None else session_id,
+            store=self.store,
+            current=lambda: self._loaded,
+            plan=_plan,
+            busy=busy,
+            patience=patience,
+        )
+
     def dispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
         """Routes a task and runs it, or carries out a plan already made.
 
@@ -176,40 +207,32 @@ class Dispatcher:
         UnknownAgentError, VariableError and AgentFileError.
         """
         loaded = self._loaded
-        plan = _plan(loaded, task, options)
-        if plan.request is None:
-            return _abstained(plan)
-        return _reply(loaded, plan, loaded.client.complete(plan.request))
+        return last_reply(drive(_steps(loaded, task, options), whole(loaded.client)))
 
     def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Iterator[Event]:
-        """The same as events, as they come: the decision, pieces of text, and the reply."""
+        """The same as events, as they come: the decision, pieces of text, and the reply.
+
+        Closing it stops the request at once.
+        """
         loaded = self._loaded
-        plan = _plan(loaded, task, options)
-        yield DecisionMade(plan=plan)
-        if plan.request is None:
-            yield Stopped(reply=_abstained(plan))
-            return
-        for event in loaded.client.stream(plan.request):
-            yield _event(loaded, plan, event)
+        yield from drive(_steps(loaded, task, options), loaded.client.stream)
 
     async def adispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
         """`dispatch` for coroutines."""
         loaded = self._loaded
-        plan = _plan(loaded, task, options)
-        if plan.request is None:
-            return _abstained(plan)
-        return _reply(loaded, plan, await loaded.client.acomplete(plan.request))
+        return await alast_reply(adrive(_steps(loaded, task, options), awhole(loaded.client)))
 
     async def astream(self, task: str | Plan, **options: Unpack[RunOptions]) -> AsyncIterator[Event]:
-        """`stream` for coroutines."""
+        """`stream` for coroutines; cancelling it, or closing it, stops the request at once."""
         loaded = self._loaded
-        plan = _plan(loaded, task, options)
-        yield DecisionMade(plan=plan)
-        if plan.request is None:
-            yield Stopped(reply=_abstained(plan))
-            return
-        async for event in loaded.client.astream(plan.request):
-            yield _event(loaded, plan, event)
+        async with aclosing(adrive(_steps(loaded, task, options), loaded.client.astream)) as events:
+            async for event in events:
+                yield event
+
+
+def _steps(loaded: Loaded, task: str | Plan, options: RunOptions) -> Steps:
+    """The one turn of a run without a session."""
+    return turn_steps(_plan(loaded, task, options), Scene(prices=loaded.settings.llm.prices))
 
 
 def _plan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
@@ -260,31 +283,3 @@ def _notices(agent: Agent) -> Iterator[str]:
         yield f"its file names tools ({shown}); it is run without any"
     if agent.effort and agent.effort.lower() not in EFFORTS:
         yield f'the effort "{agent.effort}" is none of {", ".join(EFFORTS)}; it is not sent'
-
-
-def _abstained(plan: Plan) -> Reply:
-    return Reply(plan=plan, text="", stop_reason=ABSTAINED)
-
-
-def _event(loaded: Loaded, plan: Plan, event: TextDelta | Completion) -> Event:
-    return event if isinstance(event, TextDelta) else Stopped(reply=_reply(loaded, plan, event))
-
-
-def _reply(loaded: Loaded, plan: Plan, completion: Completion) -> Reply:
-    _logger.info(
-        "%s stopped: %s, %d tokens in, %d out, request %s",
-        completion.model,
-        completion.stop_reason,
-        completion.usage.prompt_tokens,
-        completion.usage.output_tokens,
-        completion.request_id,
-    )
-    return Reply(
-        plan=plan,
-        text=completion.text,
-        stop_reason=completion.stop_reason,
-        usage=completion.usage,
-        cost=cost_of(completion.usage, completion.model, loaded.settings.llm.prices),
-        model=completion.model,
-        request_id=completion.request_id,
-    )

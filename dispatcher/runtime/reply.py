@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from dispatcher.llm import COMPLETE_STOPS, NOT_SENT, ModelChoice, Request, TextDelta, Usage
 from dispatcher.routing import Decision
+from dispatcher.sessions import Turn
 
-__all__ = ["ABSTAINED", "DecisionMade", "Event", "Plan", "Reply", "Stopped"]
+__all__ = ["ABSTAINED", "DecisionMade", "Event", "HandedOver", "Plan", "Reply", "Stopped", "TornTurnFound"]
 
 ABSTAINED = "abstained"
 """The stop reason of a run for which no agent was sure enough; nothing was sent."""
@@ -28,7 +29,7 @@ class Reply:
     """The outcome of a run.
 
     `stop_reason` is the Messages API's word, or `not_sent` (no credential), or `abstained`. `cost` is in US dollars,
-    and None where the model's price is not known.
+    and None where the model's price is not known. `turn` is what its session keeps of it, if it has one.
     """
 
     plan: Plan
@@ -38,6 +39,7 @@ class Reply:
     cost: float | None = None
     model: str | None = None
     request_id: str | None = None
+    turn: Turn | None = None
 
     @property
     def decision(self) -> Decision:
@@ -67,4 +69,20 @@ class Stopped:
     reply: Reply
 
 
-Event = DecisionMade | TextDelta | Stopped
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TornTurnFound:
+    """The session's last turn was cut off by the end of its process; it is kept, and not sent with the next ones."""
+
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver:
+    """The conversation goes from one agent to another."""
+
+    before: str
+    after: str
+    reason: str
+
+
+Event = DecisionMade | TornTurnFound | HandedOver | TextDelta | Stopped

@@ -6,7 +6,7 @@ load    all layers put together and validated; where each value came from
 """
 
 from dispatcher.settings.load import LoadedSettings, load_settings, settings_schema
-from dispatcher.settings.tree import LLMSettings, Price, RoutingSettings, Rule, Settings
+from dispatcher.settings.tree import LLMSettings, Price, RoutingSettings, Rule, SessionSettings, Settings
 
 __all__ = [
     "LLMSettings",
@@ -14,6 +14,7 @@ __all__ = [
     "Price",
     "RoutingSettings",
     "Rule",
+    "SessionSettings",
     "Settings",
     "load_settings",
     "settings_schema",

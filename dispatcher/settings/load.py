@@ -19,17 +19,29 @@ import yaml
 
 from dispatcher.errors import ConfigError
 from dispatcher.settings.files import FILE_NAME, ConfigFile, KeyPath, read_config_file, user_config_path
-from dispatcher.settings.tree import LLMSettings, Price, RoutingSettings, Rule, Settings
+from dispatcher.settings.tree import LLMSettings, Price, RoutingSettings, Rule, SessionSettings, Settings
 
 __all__ = ["LoadedSettings", "load_settings", "settings_schema"]
 
 VARIABLE_PREFIX = "DISPATCH_VAR_"
 _PREFIX = "DISPATCH_"
 _CONFIG_VARIABLE = "DISPATCH_CONFIG"
-_SECTIONS: tuple[KeyPath, ...] = ((), ("routing",), ("llm",), ("variables",), ("llm", "aliases"), ("llm", "prices"))
+_SECTIONS: tuple[KeyPath, ...] = (
+    (),
+    ("routing",),
+    ("llm",),
+    ("variables",),
+    ("llm", "aliases"),
+    ("llm", "prices"),
+    ("sessions",),
+)
 _LISTS: tuple[KeyPath, ...] = (("agents",), ("disabled",))  # one entry may stand without brackets
-_PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("routing", "weights"))
-_NOT_FROM_A_PROJECT: tuple[KeyPath, ...] = (("llm", "base_url"), ("llm", "api_key_env"))
+_PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("routing", "weights"), ("sessions", "path"))
+_NOT_FROM_A_PROJECT: Mapping[KeyPath, str] = {
+    ("llm", "base_url"): "your key is sent",
+    ("llm", "api_key_env"): "your key is sent",
+    ("sessions", "path"): "your conversations are kept",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,12 +161,12 @@ def _file_layer(file: ConfigFile | None, *, is_trusted: bool) -> tuple[_Layer | 
     for keys in _PATHS:
         if keys in values:
             values[keys] = _beside(file.path, values[keys])
-    for keys in _NOT_FROM_A_PROJECT:
+    for keys, decided in _NOT_FROM_A_PROJECT.items():
         if not is_trusted and keys in values:
             del values[keys]
             notices.append(
                 f"{file.location(keys)}: {'.'.join(keys)} is ignored in a project's config.yaml, since it decides "
-                f"where your key is sent; set it in your own config, in {variable_name(keys)}, or with --config"
+                f"where {decided}; set it in your own config, in {variable_name(keys)}, or with --config"
             )
     return _Layer(name=str(file.path), values=values, file=file), tuple(notices)
 
@@ -278,6 +290,8 @@ def _tree_at(keys: KeyPath) -> type[Any]:
         return Price
     if keys == ("routing",):
         return RoutingSettings
+    if keys == ("sessions",):
+        return SessionSettings
     return LLMSettings if keys == ("llm",) else Settings
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-__all__ = ["LLMSettings", "Price", "RoutingSettings", "Rule", "Settings"]
+__all__ = ["LLMSettings", "Price", "RoutingSettings", "Rule", "SessionSettings", "Settings"]
 
 _STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True, "coerce_numbers_to_str": True}
 
@@ -113,6 +113,20 @@ class LLMSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """The conversations that the command line keeps; a library keeps what its caller gives it a store for."""
+
+    __pydantic_config__ = _STRICT
+
+    store: bool = True
+    """Whether a task's conversation is kept on this machine, so that `--continue` can go on with it."""
+    path: str | None = None
+    """The file they are kept in, in place of one in the user's state folder. Not read from a project's config.yaml."""
+    keep_days: Annotated[float, Gt(0), Le(36_500)] = 30.0
+    """Days after its last turn on which a conversation is deleted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set."""
 
@@ -136,3 +150,5 @@ class Settings:
     """How an agent is chosen."""
     llm: LLMSettings = field(default_factory=LLMSettings)
     """The model's service."""
+    sessions: SessionSettings = field(default_factory=SessionSettings)
+    """The conversations that the command line keeps."""

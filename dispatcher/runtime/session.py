@@ -1,0 +1,215 @@
+"""A conversation: turns that know of each other, one at a time, kept in a store.
+
+The object itself keeps nothing but its name, so any number of them, in any number of processes, may stand for the same
+session; the store says what there is and who may go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Literal, Unpack
+
+from dispatcher.errors import SessionBusyError
+from dispatcher.llm import Message, OfflineClient, Usage
+from dispatcher.runtime.drivers import adrive, alast_reply, awhole, drive, last_reply, whole
+from dispatcher.runtime.loading import Loaded
+from dispatcher.runtime.loop import Scene, Steps, turn_steps
+from dispatcher.runtime.reply import Event, Plan, Reply
+from dispatcher.sessions import SessionStore, Turn, TurnState, check_session_id, total_cost, total_usage
+from dispatcher.sessions.turn import now
+
+if TYPE_CHECKING:
+    from dispatcher.runtime.dispatcher import RunOptions
+
+__all__ = ["Session", "WhenBusy"]
+
+WhenBusy = Literal["wait", "refuse"]
+Planning = Callable[[Loaded, Any, Any], Plan]
+
+_MOST_TURNS = 500  # that are looked at for the next one
+_FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.1
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Past:
+    """What the next turn knows of those before it."""
+
+    turns: tuple[Turn, ...] = ()
+    torn: Turn | None = None
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """What is sent again: the turns that came to an answer, or to a part of one."""
+        return tuple(message for turn in self.turns if turn.is_answered for message in turn.messages)
+
+    @property
+    def agent(self) -> str | None:
+        """The agent that has the conversation."""
+        return next((turn.agent for turn in reversed(self.turns) if turn.agent is not None), None)
+
+    @property
+    def count(self) -> int:
+        return self.turns[-1].number if self.turns else 0
+
+
+class Session:
+    """One conversation; made by `Dispatcher.session`.
+
+    `dispatch`, `stream`, `adispatch` and `astream` are those of the Dispatcher, with the turns before sent along. A
+    turn is written to the store before anything is sent, and again when it ends, however it ends. One turn at a time:
+    a second one waits or is refused, also if it comes from another process.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        *,
+        store: SessionStore,
+        current: Callable[[], Loaded],
+        plan: Planning,
+        busy: WhenBusy = "wait",
+        patience: float | None = None,
+    ) -> None:
+        self.id = check_session_id(session_id)
+        self._store = store
+        self._current = current
+        self._planned = plan
+        self._busy = busy
+        self._patience = patience
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        return self._store.turns(self.id)
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """Every message of every turn."""
+        return tuple(message for turn in self.turns for message in turn.messages)
+
+    @property
+    def agent(self) -> str | None:
+        """The name of the agent that has the conversation; None before anybody took it."""
+        return _Past(turns=self._store.turns(self.id, last=_MOST_TURNS)).agent
+
+    @property
+    def usage(self) -> Usage:
+        return total_usage(self.turns)
+
+    @property
+    def cost(self) -> float:
+        """US dollars; turns of models whose price is not known are left out."""
+        return total_cost(self.turns)
+
+    def delete(self) -> bool:
+        """Deletes all that is kept of it; says whether there was anything. Waits for a turn that is under way."""
+        self._hold()
+        try:
+            return self._store.delete(self.id)
+        finally:
+            self._store.release(self.id)
+
+    def plan(self, task: str | Plan, **options: Unpack[RunOptions]) -> Plan:
+        """Decides who takes the next turn and what would be sent, without sending it."""
+        past = _Past(turns=self._store.turns(self.id, last=_MOST_TURNS))
+        return self._plan(self._current(), past, task, options)
+
+    def dispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
+        """Takes a turn and returns its reply; a plan is carried out after what the conversation has by then.
+
+        Raises what `Dispatcher.dispatch` raises, SessionBusyError, and SessionStoreError, whose `text` is the answer
+        if that had come.
+        """
+        return last_reply(self._run(task, options, lambda client: whole(client)))
+
+    def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Iterator[Event]:
+        """The same as events. Closing it stops the request at once, and keeps what came."""
+        yield from self._run(task, options, lambda client: client.stream)
+
+    async def adispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
+        """`dispatch` for coroutines."""
+        return await alast_reply(self._arun(task, options, lambda client: awhole(client)))
+
+    async def astream(self, task: str | Plan, **options: Unpack[RunOptions]) -> AsyncIterator[Event]:
+        """`stream` for coroutines; cancelling it, or closing it, stops the request at once, and keeps what came."""
+        async with aclosing(self._arun(task, options, lambda client: client.astream)) as events:
+            async for event in events:
+                yield event
+
+    def _run(self, task: str | Plan, options: RunOptions, asking: Callable[[Any], Any]) -> Iterator[Event]:
+        self._hold()
+        try:
+            loaded = self._current()
+            steps = self._steps(loaded, self._past(), task, options)
+            yield from drive(steps, asking(loaded.client), self._store)
+        finally:
+            self._store.release(self.id)
+
+    async def _arun(
+        self, task: str | Plan, options: RunOptions, asking: Callable[[Any], Any]
+    ) -> AsyncGenerator[Event, None]:
+        await self._ahold()
+        try:
+            loaded = self._current()
+            steps = self._steps(loaded, await asyncio.to_thread(self._past), task, options)
+            async with aclosing(adrive(steps, asking(loaded.client), self._store)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._store.release(self.id)
+
+    def _steps(self, loaded: Loaded, past: _Past, task: str | Plan, options: RunOptions) -> Steps:
+        scene = Scene(
+            prices=loaded.settings.llm.prices,
+            # What is sent to nobody is no turn of the conversation.
+            session_id=None if isinstance(loaded.client, OfflineClient) else self.id,
+            number=past.count + 1,
+            before=past.agent,
+            torn=past.torn,
+        )
+        return turn_steps(self._plan(loaded, past, task, options), scene)
+
+    def _plan(self, loaded: Loaded, past: _Past, task: str | Plan, options: RunOptions) -> Plan:
+        """The plan of a turn by itself, and the messages before it."""
+        plan = self._planned(loaded, task, options)
+        if plan.request is None:
+            return plan
+        messages = (*past.messages, plan.request.messages[-1])
+        return dataclasses.replace(plan, request=dataclasses.replace(plan.request, messages=messages))
+
+    def _past(self) -> _Past:
+        """The turns so far, while the session is held: one that is still open then is nobody's any more."""
+        turns = self._store.turns(self.id, last=_MOST_TURNS)
+        if not turns or turns[-1].state is not TurnState.OPEN:
+            return _Past(turns=turns)
+        torn = dataclasses.replace(turns[-1], state=TurnState.TORN, ended=now())
+        self._store.put(self.id, torn)
+        return _Past(turns=(*turns[:-1], torn), torn=torn)
+
+    def _hold(self) -> None:
+        for wait in self._waits():
+            if self._store.try_hold(self.id):
+                return
+            time.sleep(wait)
+
+    async def _ahold(self) -> None:
+        for wait in self._waits():
+            if self._store.try_hold(self.id):
+                return
+            await asyncio.sleep(wait)
+
+    def _waits(self) -> Iterator[float]:
+        """The seconds between attempts to hold the session. Raises SessionBusyError when patience is at an end."""
+        deadline = None if self._patience is None else time.monotonic() + self._patience
+        yield 0.0
+        for attempt in itertools.count():
+            if self._busy == "refuse" or (deadline is not None and time.monotonic() > deadline):
+                raise SessionBusyError(
+                    f'another turn of the session "{self.id}" is under way',
+                    hint="wait for its end, or stop it",
+                )
+            yield min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(attempt, 10))
