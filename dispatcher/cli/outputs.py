@@ -9,6 +9,7 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 
 from dispatcher.agent import Agent, Diagnostic
 from dispatcher.cli.session_outputs import SessionsListOutput, SessionsShowOutput
+from dispatcher.evaluation.conversations import ConversationMetrics
 from dispatcher.evaluation.metrics import AgentMetrics, Bin, Confusion, CoveragePoint, Metrics
 from dispatcher.evaluation.report import Report
 from dispatcher.evaluation.statistics import Comparison, Interval
@@ -23,6 +24,7 @@ __all__ = [
     "AgentOutput",
     "CheckOutput",
     "ConfigOutput",
+    "ConversationsOutput",
     "EvalOutput",
     "ListOutput",
     "RouteOutput",
@@ -177,6 +179,14 @@ class EvalOutput(TypedDict):
     comparison: Comparison | None
 
 
+class ConversationsOutput(TypedDict):
+    schema_version: int
+    weights: str
+    """The fingerprint of the weights file."""
+    metrics: ConversationMetrics
+    by_tag: dict[str, ConversationMetrics]
+
+
 OUTPUTS: dict[str, Any] = {
     "run": RunOutput,
     "route": RouteOutput,
@@ -185,6 +195,7 @@ OUTPUTS: dict[str, Any] = {
     "agents-check": CheckOutput,
     "config-show": ConfigOutput,
     "eval": EvalOutput,
+    "eval-conversations": ConversationsOutput,
     "sessions-list": SessionsListOutput,
     "sessions-show": SessionsShowOutput,
     "version": VersionOutput,

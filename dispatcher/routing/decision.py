@@ -32,6 +32,8 @@ class How(StrEnum):
     """The scores."""
     CHOSEN = "chosen"
     """A person, from the best candidates."""
+    STICKY = "sticky"
+    """The conversation: a follow-up stays with its agent, or goes back to the one it was of."""
     FALLBACK = "fallback"
     """Nobody was sure enough, and config names who answers then."""
 

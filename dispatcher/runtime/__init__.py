@@ -7,6 +7,7 @@ reply         what comes out: events and the reply
 loop          one turn as a generator without I/O
 drivers       what carries its steps out, waiting or not
 session       turns that know of each other
+sticky        who takes the next turn of a conversation
 dispatcher    all of it together
 """
 

@@ -196,6 +196,7 @@ class Dispatcher:
             store=self.store,
             current=lambda: self._loaded,
             plan=_plan,
+            route=_route,
             busy=busy,
             patience=patience,
         )
@@ -240,13 +241,7 @@ def _plan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
     if isinstance(task, Plan):
         return task
     material = options.get("material", "")
-    decision = options.get("decision") or loaded.router.route(
-        task,
-        agent=options.get("agent"),
-        only=options.get("only"),
-        exclude=options.get("exclude"),
-        material=material,
-    )
+    decision = options.get("decision") or _route(loaded, task, options)
     _logger.info(
         "%s %s: %s, confidence %.3f, %s",
         decision.outcome,
@@ -273,6 +268,17 @@ def _plan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
     )
     notices = tuple(notice for notice in (model.notice, *_notices(agent)) if notice is not None)
     return Plan(decision=decision, model=model, request=request, notices=notices)
+
+
+def _route(loaded: Loaded, task: str, options: RunOptions) -> Decision:
+    """Who takes a task by itself."""
+    return loaded.router.route(
+        task,
+        agent=options.get("agent"),
+        only=options.get("only"),
+        exclude=options.get("exclude"),
+        material=options.get("material", ""),
+    )
 
 
 def _notices(agent: Agent) -> Iterator[str]:

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from dispatcher.errors import SessionBusyError
 from dispatcher.llm import Message, OfflineClient, Usage
+from dispatcher.routing import Decision
 from dispatcher.runtime.drivers import adrive, alast_reply, awhole, drive, last_reply, whole
 from dispatcher.runtime.loading import Loaded
 from dispatcher.runtime.loop import Scene, Steps, turn_steps
 from dispatcher.runtime.reply import Event, Plan, Reply
+from dispatcher.runtime.sticky import Spoken, route_turn
 from dispatcher.sessions import SessionStore, Turn, TurnState, check_session_id, total_cost, total_usage
 from dispatcher.sessions.turn import now
 
@@ -30,6 +32,7 @@ __all__ = ["Session", "WhenBusy"]
 
 WhenBusy = Literal["wait", "refuse"]
 Planning = Callable[[Loaded, Any, Any], Plan]
+Routing = Callable[[Loaded, str, Any], Decision]
 
 _MOST_TURNS = 500  # that are looked at for the next one
 _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.1
@@ -46,6 +49,11 @@ class _Past:
     def messages(self) -> tuple[Message, ...]:
         """What is sent again: the turns that came to an answer, or to a part of one."""
         return tuple(message for turn in self.turns if turn.is_answered for message in turn.messages)
+
+    @property
+    def spoken(self) -> tuple[Spoken, ...]:
+        """The turns as routing sees them."""
+        return tuple(Spoken(task=turn.task, agent=turn.agent) for turn in self.turns)
 
     @property
     def agent(self) -> str | None:
@@ -72,6 +80,7 @@ class Session:
         store: SessionStore,
         current: Callable[[], Loaded],
         plan: Planning,
+        route: Routing,
         busy: WhenBusy = "wait",
         patience: float | None = None,
     ) -> None:
@@ -79,6 +88,7 @@ class Session:
         self._store = store
         self._current = current
         self._planned = plan
+        self._routed = route
         self._busy = busy
         self._patience = patience
 
@@ -94,7 +104,7 @@ class Session:
     @property
     def agent(self) -> str | None:
         """The name of the agent that has the conversation; None before anybody took it."""
-        return _Past(turns=self._store.turns(self.id, last=_MOST_TURNS)).agent
+        return self._recent().agent
 
     @property
     def usage(self) -> Usage:
@@ -113,10 +123,16 @@ class Session:
         finally:
             self._store.release(self.id)
 
+    def route(self, task: str, **options: Unpack[RunOptions]) -> Decision:
+        """Decides who takes the next turn: a follow-up stays with its agent, and the decision says why.
+
+        "@name" at the beginning gives the conversation to an agent, "@auto" decides as if it began with this task.
+        """
+        return self._decide(self._current(), self._recent(), task, options)
+
     def plan(self, task: str | Plan, **options: Unpack[RunOptions]) -> Plan:
         """Decides who takes the next turn and what would be sent, without sending it."""
-        past = _Past(turns=self._store.turns(self.id, last=_MOST_TURNS))
-        return self._plan(self._current(), past, task, options)
+        return self._plan(self._current(), self._recent(), task, options)
 
     def dispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
         """Takes a turn and returns its reply; a plan is carried out after what the conversation has by then.
@@ -175,11 +191,19 @@ class Session:
 
     def _plan(self, loaded: Loaded, past: _Past, task: str | Plan, options: RunOptions) -> Plan:
         """The plan of a turn by itself, and the messages before it."""
+        if isinstance(task, str) and options.get("decision") is None:
+            options = {**options, "decision": self._decide(loaded, past, task, options)}
         plan = self._planned(loaded, task, options)
         if plan.request is None:
             return plan
         messages = (*past.messages, plan.request.messages[-1])
         return dataclasses.replace(plan, request=dataclasses.replace(plan.request, messages=messages))
+
+    def _decide(self, loaded: Loaded, past: _Past, task: str, options: RunOptions) -> Decision:
+        return route_turn(task, past.spoken, lambda text: self._routed(loaded, text, options))
+
+    def _recent(self) -> _Past:
+        return _Past(turns=self._store.turns(self.id, last=_MOST_TURNS))
 
     def _past(self) -> _Past:
         """The turns so far, while the session is held: one that is still open then is nobody's any more."""
