@@ -32,6 +32,7 @@ PUBLIC_NAMES = [
     "Evidence",
     "Example",
     "HandedOver",
+    "HistoryTrimmed",
     "How",
     "LLMClient",
     "LLMError",

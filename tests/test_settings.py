@@ -109,6 +109,7 @@ ENVIRONMENT = {
     "DISPATCH_LLM_TIMEOUT": ("1.5", 1.5),
     "DISPATCH_LLM_MAX_RETRIES": ("0", 0),
     "DISPATCH_LLM_MAX_TOKENS": ("7", 7),
+    "DISPATCH_LLM_CONTEXT_WINDOW": ("8192", 8192),
     "DISPATCH_LLM_OFFLINE": ("error", "error"),
     "DISPATCH_LLM_PRICES": ("{}", {}),
     "DISPATCH_SESSIONS_STORE": ("false", False),

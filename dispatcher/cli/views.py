@@ -8,7 +8,7 @@ from dispatcher.cli.console import Console, one_line, short
 from dispatcher.llm import ModelChoice
 from dispatcher.registry import Registry
 from dispatcher.routing import Candidate, Decision, Evidence, Explanation, How
-from dispatcher.runtime import Event, Plan, Reply, TornTurnFound
+from dispatcher.runtime import Event, HistoryTrimmed, Plan, Reply, TornTurnFound
 
 __all__ = [
     "offered",
@@ -108,6 +108,11 @@ def show_event(event: Event, console: Console) -> None:
     if isinstance(event, TornTurnFound):
         task = one_line(event.turn.task, console.width // 2)
         console.notice(f'the last turn of this session was cut off ("{task}"); it is not sent again')
+    elif (
+        isinstance(event, HistoryTrimmed) and event.was_refused
+    ):  # what was known before stands among the plan's notices
+        turns = "turn was" if event.turns == 1 else f"{event.turns} turns were"
+        console.notice(f"the service found the conversation too long; its first {turns} left out")
 
 
 def describe_model(choice: ModelChoice) -> str:

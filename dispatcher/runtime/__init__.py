@@ -8,12 +8,23 @@ loop          one turn as a generator without I/O
 drivers       what carries its steps out, waiting or not
 session       turns that know of each other
 sticky        who takes the next turn of a conversation
+window        what of a long conversation is sent again
 dispatcher    all of it together
 """
 
 from dispatcher.runtime.attachments import Attachment, load_attachment
 from dispatcher.runtime.dispatcher import Dispatcher, RunOptions
-from dispatcher.runtime.reply import ABSTAINED, DecisionMade, Event, HandedOver, Plan, Reply, Stopped, TornTurnFound
+from dispatcher.runtime.reply import (
+    ABSTAINED,
+    DecisionMade,
+    Event,
+    HandedOver,
+    HistoryTrimmed,
+    Plan,
+    Reply,
+    Stopped,
+    TornTurnFound,
+)
 from dispatcher.runtime.session import Session, WhenBusy
 
 __all__ = [
@@ -23,6 +34,7 @@ __all__ = [
     "Dispatcher",
     "Event",
     "HandedOver",
+    "HistoryTrimmed",
     "Plan",
     "Reply",
     "RunOptions",

@@ -9,13 +9,24 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dispatcher.errors import DispatcherError, SessionError, SessionStoreError
+from dispatcher.errors import DispatcherError, PromptTooLongError, SessionError, SessionStoreError
 from dispatcher.llm import Completion, Message, Request, cost_of
-from dispatcher.runtime.reply import ABSTAINED, DecisionMade, Event, HandedOver, Plan, Reply, Stopped, TornTurnFound
+from dispatcher.runtime.reply import (
+    ABSTAINED,
+    DecisionMade,
+    Event,
+    HandedOver,
+    HistoryTrimmed,
+    Plan,
+    Reply,
+    Stopped,
+    TornTurnFound,
+)
+from dispatcher.runtime.window import Fitted, History, fit
 from dispatcher.sessions import Turn, TurnState
 from dispatcher.sessions.turn import new_turn_id, now
 from dispatcher.settings import Price
@@ -67,7 +78,8 @@ class Scene:
     """What surrounds a turn: the session that it belongs to, if any, and the prices of models.
 
     `number` is the turn's place in its session, `before` the agent that had the conversation, and `torn` the turn
-    before it, if that was found torn.
+    before it, if that was found torn. `history` are the turns to be sent again, as far as they fit into the `window`
+    (tokens); `unread` of the conversation's turns are older than those.
     """
 
     prices: Mapping[str, Price] = field(default_factory=dict)
@@ -75,6 +87,18 @@ class Scene:
     number: int = 1
     before: str | None = None
     torn: Turn | None = None
+    history: History = ()
+    unread: int = 0
+    window: int = 200_000
+
+    def fitted(self, request: Request, own: Sequence[Message]) -> Fitted:
+        """The messages of a request, whose own turn's are `own`."""
+        return fit(self.history, own, system=request.system, max_tokens=request.max_tokens, window=self.window)
+
+    def without_older_half(self) -> Scene:
+        """The same with less history, after a request was found too long."""
+        rest = self.history[(len(self.history) + 1) // 2 :]
+        return dataclasses.replace(self, history=rest, unread=self.unread + len(self.history) - len(rest))
 
 
 def turn_steps(plan: Plan, scene: Scene) -> Steps:
@@ -92,7 +116,7 @@ def turn_steps(plan: Plan, scene: Scene) -> Steps:
         yield Stopped(reply=_reply(plan, turn, scene))
         return
     try:
-        completion: Completion = yield Ask(request=plan.request)
+        completion = yield from _asked(plan.request, scene)
     except Interruption as stop:
         with contextlib.suppress(SessionError):  # what interrupted goes first; the turn will be found torn
             yield from _keep(_interrupted(turn, stop), scene)
@@ -103,6 +127,27 @@ def turn_steps(plan: Plan, scene: Scene) -> Steps:
     except SessionStoreError as problem:
         raise SessionStoreError(problem.message, hint=problem.hint, text=completion.text) from problem
     yield Stopped(reply=_reply(plan, turn, scene, completion))
+
+
+def _asked(request: Request, scene: Scene) -> Generator[Step, Any, Completion]:
+    """The answer to a request, with as much of the conversation before it as the model takes."""
+    was_refused = False
+    while True:
+        fitted = scene.fitted(request, request.messages[-1:])
+        if fitted.dropped or scene.unread:
+            yield HistoryTrimmed(turns=fitted.dropped + scene.unread, was_refused=was_refused)
+        try:
+            completion: Completion = yield Ask(request=dataclasses.replace(request, messages=fitted.messages))
+        except Interruption as stop:
+            sent = len(scene.history) - fitted.dropped
+            if stop.partial or not sent or not isinstance(stop.cause, PromptTooLongError):
+                raise
+            scene = dataclasses.replace(
+                scene, history=scene.history[-sent:], unread=scene.unread + fitted.dropped
+            ).without_older_half()
+            was_refused = True
+        else:
+            return completion
 
 
 def _keep(turn: Turn, scene: Scene) -> Steps:

@@ -8,7 +8,17 @@ from dispatcher.llm import COMPLETE_STOPS, NOT_SENT, ModelChoice, Request, TextD
 from dispatcher.routing import Decision
 from dispatcher.sessions import Turn
 
-__all__ = ["ABSTAINED", "DecisionMade", "Event", "HandedOver", "Plan", "Reply", "Stopped", "TornTurnFound"]
+__all__ = [
+    "ABSTAINED",
+    "DecisionMade",
+    "Event",
+    "HandedOver",
+    "HistoryTrimmed",
+    "Plan",
+    "Reply",
+    "Stopped",
+    "TornTurnFound",
+]
 
 ABSTAINED = "abstained"
 """The stop reason of a run for which no agent was sure enough; nothing was sent."""
@@ -85,4 +95,16 @@ class HandedOver:
     reason: str
 
 
-Event = DecisionMade | TornTurnFound | HandedOver | TextDelta | Stopped
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryTrimmed:
+    """The oldest turns of the conversation don't fit into the model's window any more, and are not sent.
+
+    `turns` says how many. `was_refused` tells that the service itself found the conversation too long; the request is
+    then made again without them.
+    """
+
+    turns: int
+    was_refused: bool = False
+
+
+Event = DecisionMade | TornTurnFound | HandedOver | HistoryTrimmed | TextDelta | Stopped

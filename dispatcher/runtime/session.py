@@ -22,6 +22,7 @@ from dispatcher.runtime.loading import Loaded
 from dispatcher.runtime.loop import Scene, Steps, turn_steps
 from dispatcher.runtime.reply import Event, Plan, Reply
 from dispatcher.runtime.sticky import Spoken, route_turn
+from dispatcher.runtime.window import History
 from dispatcher.sessions import SessionStore, Turn, TurnState, check_session_id, total_cost, total_usage
 from dispatcher.sessions.turn import now
 
@@ -46,9 +47,14 @@ class _Past:
     torn: Turn | None = None
 
     @property
-    def messages(self) -> tuple[Message, ...]:
-        """What is sent again: the turns that came to an answer, or to a part of one."""
-        return tuple(message for turn in self.turns if turn.is_answered for message in turn.messages)
+    def history(self) -> History:
+        """What is sent again, as far as it fits: the turns that came to an answer, or to a part of one."""
+        return tuple(turn.messages for turn in self.turns if turn.is_answered)
+
+    @property
+    def unread(self) -> int:
+        """How many turns are older than these."""
+        return self.turns[0].number - 1 if self.turns else 0
 
     @property
     def spoken(self) -> tuple[Spoken, ...]:
@@ -179,15 +185,20 @@ class Session:
             self._store.release(self.id)
 
     def _steps(self, loaded: Loaded, past: _Past, task: str | Plan, options: RunOptions) -> Steps:
-        scene = Scene(
+        return turn_steps(self._plan(loaded, past, task, options), self._scene(loaded, past))
+
+    def _scene(self, loaded: Loaded, past: _Past) -> Scene:
+        return Scene(
             prices=loaded.settings.llm.prices,
             # What is sent to nobody is no turn of the conversation.
             session_id=None if isinstance(loaded.client, OfflineClient) else self.id,
             number=past.count + 1,
             before=past.agent,
             torn=past.torn,
+            history=past.history,
+            unread=past.unread,
+            window=loaded.settings.llm.context_window,
         )
-        return turn_steps(self._plan(loaded, past, task, options), scene)
 
     def _plan(self, loaded: Loaded, past: _Past, task: str | Plan, options: RunOptions) -> Plan:
         """The plan of a turn by itself, and the messages before it."""
@@ -196,8 +207,12 @@ class Session:
         plan = self._planned(loaded, task, options)
         if plan.request is None:
             return plan
-        messages = (*past.messages, plan.request.messages[-1])
-        return dataclasses.replace(plan, request=dataclasses.replace(plan.request, messages=messages))
+        fitted = self._scene(loaded, past).fitted(plan.request, plan.request.messages[-1:])
+        return dataclasses.replace(
+            plan,
+            request=dataclasses.replace(plan.request, messages=fitted.messages),
+            notices=(*plan.notices, *_notices(fitted.dropped + past.unread)),
+        )
 
     def _decide(self, loaded: Loaded, past: _Past, task: str, options: RunOptions) -> Decision:
         return route_turn(task, past.spoken, lambda text: self._routed(loaded, text, options))
@@ -237,3 +252,9 @@ class Session:
                     hint="wait for its end, or stop it",
                 )
             yield min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(attempt, 10))
+
+
+def _notices(dropped: int) -> Iterator[str]:
+    if dropped:
+        turns = "turn does" if dropped == 1 else f"{dropped} turns do"
+        yield f"the conversation's first {turns} not fit into the model's window and will not be sent"

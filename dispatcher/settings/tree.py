@@ -106,6 +106,8 @@ class LLMSettings:
     """How often a request is tried again after 429, 5xx, 529 or a lost connection."""
     max_tokens: Annotated[int, Gt(0)] = 16_000
     """The longest answer, in tokens."""
+    context_window: Annotated[int, Gt(0)] = 200_000
+    """The model's window, in tokens, prompt and answer together; a longer conversation loses its oldest turns."""
     offline: Literal["preview", "error"] = "preview"
     """Without a credential: show what would be sent, or fail."""
     prices: Mapping[str, Price] = field(default_factory=dict)
