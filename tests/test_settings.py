@@ -115,6 +115,8 @@ ENVIRONMENT = {
     "DISPATCH_SESSIONS_STORE": ("false", False),
     "DISPATCH_SESSIONS_PATH": ("/var/s.db", "/var/s.db"),
     "DISPATCH_SESSIONS_KEEP_DAYS": ("7", 7),
+    "DISPATCH_TOOLS_MAX_ITERATIONS": ("3", 3),
+    "DISPATCH_TOOLS_MAX_RESULT_CHARS": ("99", 99),
 }
 
 
@@ -129,7 +131,7 @@ def test_every_setting_has_an_environment_variable(load: Load, name: str) -> Non
 def vars_of(settings: Settings) -> dict[str, Any]:
     """Every setting by its path, joined with underscores."""
     top = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    for name in ("routing", "llm", "sessions"):
+    for name in ("routing", "llm", "sessions", "tools"):
         section = top.pop(name)
         top |= {f"{name}_{field.name}": getattr(section, field.name) for field in dataclasses.fields(section)}
     return top

@@ -29,13 +29,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Everything that is sent. `model` is a name that the service knows; `max_tokens` limits the answer."""
+    """Everything that is sent. `model` is a name that the service knows; `max_tokens` limits the answer.
+
+    `tools` are what the model may call, as the Messages API wants them told.
+    """
 
     model: str
     system: str
     messages: tuple[Message, ...]
     max_tokens: int
     effort: str | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +73,17 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """An answer. `model` is the one that the service says it used; `stop_reason` is the Messages API's word."""
+    """An answer. `model` is the one that the service says it used; `stop_reason` is the Messages API's word.
+
+    `content` are its blocks as they came, calls of tools among them; a client that never has any may leave it empty.
+    """
 
     text: str
     model: str
     stop_reason: str
     usage: Usage = field(default_factory=Usage)
     request_id: str | None = None
+    content: tuple[Mapping[str, Any], ...] = ()
 
 
 @runtime_checkable

@@ -8,6 +8,8 @@ loop          one turn as a generator without I/O
 drivers       what carries its steps out, waiting or not
 session       turns that know of each other
 sticky        who takes the next turn of a conversation
+tools         functions that a model may call, and what an agent's file allows of them
+signatures    what a model is told of a function's arguments
 window        what of a long conversation is sent again
 dispatcher    all of it together
 """
@@ -16,6 +18,7 @@ from dispatcher.runtime.attachments import Attachment, load_attachment
 from dispatcher.runtime.dispatcher import Dispatcher, RunOptions
 from dispatcher.runtime.reply import (
     ABSTAINED,
+    MAX_ITERATIONS,
     DecisionMade,
     Event,
     HandedOver,
@@ -23,12 +26,18 @@ from dispatcher.runtime.reply import (
     Plan,
     Reply,
     Stopped,
+    ToolCalled,
+    ToolReturned,
     TornTurnFound,
+    UsageReported,
 )
 from dispatcher.runtime.session import Session, WhenBusy
+from dispatcher.runtime.tools import Approve, Tool, ToolCall, ToolResult
 
 __all__ = [
     "ABSTAINED",
+    "MAX_ITERATIONS",
+    "Approve",
     "Attachment",
     "DecisionMade",
     "Dispatcher",
@@ -40,7 +49,13 @@ __all__ = [
     "RunOptions",
     "Session",
     "Stopped",
+    "Tool",
+    "ToolCall",
+    "ToolCalled",
+    "ToolResult",
+    "ToolReturned",
     "TornTurnFound",
+    "UsageReported",
     "WhenBusy",
     "load_attachment",
 ]

@@ -5,9 +5,10 @@ A run is one turn of the loop; the four ways to run only differ in how they wait
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
@@ -20,10 +21,11 @@ from dispatcher.routing import Decision, Router
 from dispatcher.runtime.attachments import Attachment
 from dispatcher.runtime.drivers import adrive, alast_reply, awhole, drive, last_reply, whole
 from dispatcher.runtime.loading import Loaded, load, read
-from dispatcher.runtime.loop import Scene, Steps, turn_steps
+from dispatcher.runtime.loop import Steps, scene_of, turn_steps
 from dispatcher.runtime.prompt import EFFORTS, build_request
 from dispatcher.runtime.reply import Event, Plan, Reply
 from dispatcher.runtime.session import Session, WhenBusy
+from dispatcher.runtime.tools import Approve, Tool, as_tools, offered_tools, unavailable_tools
 from dispatcher.sessions import MemorySessionStore, SessionStore, new_session_id
 from dispatcher.settings import Settings
 
@@ -55,6 +57,10 @@ class RunOptions(TypedDict, total=False):
     """Text that goes with the task, such as a log: sent after it, and routed on only where the task leaves it open."""
     decision: Decision | None
     """A decision already made, which is then carried out as it is."""
+    tools: Sequence[Tool | Callable[..., Any]]
+    """Functions that the model may call, in place of the dispatcher's; each agent gets those that its file allows."""
+    approve: Approve | None
+    """Asked before each call of a tool: True lets it happen; False, or a reason, which the model is told, does not."""
 
 
 class Dispatcher:
@@ -67,6 +73,7 @@ class Dispatcher:
     client: the model's service; the one that the settings describe if not given, or a preview without a credential.
     environment: where credentials are looked up; the process's if not given.
     store: where sessions are kept; in memory, and so no longer than this object, if not given.
+    tools: functions that models may call; each agent gets those that its file allows. None if not given.
 
     `notices` says what config has that is not heeded. Raises AgentFileError if the registry is empty.
     """
@@ -79,9 +86,10 @@ class Dispatcher:
         client: LLMClient | None = None,
         environment: Mapping[str, str] | None = None,
         store: SessionStore | None = None,
+        tools: Sequence[Tool | Callable[..., Any]] = (),
     ) -> None:
         environment = os.environ if environment is None else environment
-        self._loaded = load(registry, settings or Settings(), client, environment)
+        self._loaded = load(registry, settings or Settings(), client, environment, as_tools(tools))
         self._sources: dict[str, Any] | None = None
         self.store: SessionStore = MemorySessionStore() if store is None else store
         self.notices: tuple[str, ...] = ()
@@ -96,6 +104,7 @@ class Dispatcher:
         config: Path | None = None,
         client: LLMClient | None = None,
         store: SessionStore | None = None,
+        tools: Sequence[Tool | Callable[..., Any]] = (),
     ) -> Dispatcher:
         """A dispatcher for a project's folder: its config.yaml, its agents, the user's and the bundled ones.
 
@@ -103,7 +112,9 @@ class Dispatcher:
         """
         sources = {"folder": folder, "environment": environment, "flags": flags, "config": config}
         loaded, registry = read(sources)
-        dispatcher = cls(registry, settings=loaded.settings, client=client, environment=environment, store=store)
+        dispatcher = cls(
+            registry, settings=loaded.settings, client=client, environment=environment, store=store, tools=tools
+        )
         dispatcher._sources = sources
         dispatcher.notices = loaded.notices
         return dispatcher
@@ -134,7 +145,7 @@ class Dispatcher:
             raise UsageError("this dispatcher was made from a registry", hint="use Dispatcher.from_config() to reload")
         loaded, registry = read(self._sources)
         before = self._loaded
-        self._loaded = load(registry, loaded.settings, before.given_client, before.environment)
+        self._loaded = load(registry, loaded.settings, before.given_client, before.environment, before.tools)
         self.notices = loaded.notices
 
     def close(self) -> None:
@@ -233,7 +244,7 @@ class Dispatcher:
 
 def _steps(loaded: Loaded, task: str | Plan, options: RunOptions) -> Steps:
     """The one turn of a run without a session."""
-    return turn_steps(_plan(loaded, task, options), Scene(prices=loaded.settings.llm.prices))
+    return turn_steps(_plan(loaded, task, options), scene_of(loaded.settings, options.get("approve")))
 
 
 def _plan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
@@ -266,8 +277,10 @@ def _plan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
         attachments=options.get("attachments", ()),
         allow_undefined=options.get("allow_undefined", False),
     )
-    notices = tuple(notice for notice in (model.notice, *_notices(agent)) if notice is not None)
-    return Plan(decision=decision, model=model, request=request, notices=notices)
+    tools = offered_tools(agent, as_tools(options["tools"]) if "tools" in options else loaded.tools)
+    request = dataclasses.replace(request, tools=tuple(tool.definition for tool in tools))
+    notices = tuple(notice for notice in (model.notice, *_notices(agent, tools)) if notice is not None)
+    return Plan(decision=decision, model=model, request=request, notices=notices, tools=tools)
 
 
 def _route(loaded: Loaded, task: str, options: RunOptions) -> Decision:
@@ -281,11 +294,12 @@ def _route(loaded: Loaded, task: str, options: RunOptions) -> Decision:
     )
 
 
-def _notices(agent: Agent) -> Iterator[str]:
+def _notices(agent: Agent, tools: Sequence[Tool]) -> Iterator[str]:
     """What an agent's file asks for and does not get."""
-    asked = [*(agent.tools.allowed or ()), *(f"MCP server {name}" for name in agent.mcp_servers)]
-    if asked:
-        shown = ", ".join(asked[:4]) + (", ..." if len(asked) > 4 else "")
-        yield f"its file names tools ({shown}); it is run without any"
+    missing = unavailable_tools(agent, tools)
+    if missing:
+        shown = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
+        instead = f"with {', '.join(tool.name for tool in tools)} alone" if tools else "without any"
+        yield f"its file names tools{' that are not here' if tools else ''} ({shown}); it is run {instead}"
     if agent.effort and agent.effort.lower() not in EFFORTS:
         yield f'the effort "{agent.effort}" is none of {", ".join(EFFORTS)}; it is not sent'

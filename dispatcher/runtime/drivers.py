@@ -6,13 +6,15 @@ Where the caller stops (closes the events, cancels the coroutine), the request i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing
 
-from dispatcher.errors import DispatcherError, LLMError, SessionError
+from dispatcher.errors import DispatcherError, LLMError, SessionError, UsageError
 from dispatcher.llm import Completion, LLMClient, Request, TextDelta
-from dispatcher.runtime.loop import Ask, Interruption, Keep, Steps
+from dispatcher.runtime.loop import Ask, GetApproval, Interruption, Keep, Steps, UseTool
 from dispatcher.runtime.reply import Event, Reply, Stopped
+from dispatcher.runtime.tools import Tool, checked_arguments
 from dispatcher.sessions import SessionStore
 
 __all__ = ["Asking", "AsyncAsking", "adrive", "alast_reply", "awhole", "drive", "last_reply", "whole"]
@@ -47,9 +49,12 @@ def drive(steps: Steps, ask: Asking, store: SessionStore | None = None) -> Itera
             fed: object = None
             try:
                 if isinstance(step, Ask):
+                    _check_waitless(step.tools)
                     fed = yield from _heard(ask, step.request)
                 elif isinstance(step, Keep):
                     _put(store, step)
+                elif isinstance(step, (GetApproval, UseTool)):
+                    fed = _done(step)
                 else:
                     yield step
             except BaseException as problem:  # noqa: BLE001  all that the loop does not raise again is lost
@@ -78,6 +83,8 @@ async def adrive(steps: Steps, ask: AsyncAsking, store: SessionStore | None = No
                     fed = hearing.completion()
                 elif isinstance(step, Keep):
                     await _aput(store, step, may_wait=not is_stopping)
+                elif isinstance(step, (GetApproval, UseTool)):
+                    fed = await _adone(step)
                 else:
                     yield step
             except BaseException as problem:  # noqa: BLE001  all that the loop does not raise again is lost
@@ -166,6 +173,40 @@ async def _aheard(ask: AsyncAsking, request: Request, hearing: _Hearing) -> Asyn
 async def _aclose(pieces: object) -> None:
     if (close := getattr(pieces, "aclose", None)) is not None:
         await close()
+
+
+def _check_waitless(tools: Sequence[Tool]) -> None:
+    """Raises UsageError for tools that only coroutines can call."""
+    if names := [tool.name for tool in tools if tool.is_async]:
+        raise UsageError(f'the tool "{names[0]}" is a coroutine function', hint="use adispatch or astream")
+
+
+def _done(step: GetApproval | UseTool) -> object:
+    """The caller's answer, or what a tool returned or raised."""
+    if isinstance(step, UseTool):
+        try:
+            return step.tool.function(**checked_arguments(step.tool, step.call))
+        except Exception as problem:  # noqa: BLE001  the model is told
+            return problem
+    answer = step.approve(step.call)
+    if inspect.iscoroutine(answer):
+        answer.close()
+        raise UsageError("the approval callback is a coroutine function", hint="use adispatch or astream")
+    return answer
+
+
+async def _adone(step: GetApproval | UseTool) -> object:
+    """`_done` for coroutines; functions that are none are called in another thread, so that nothing else waits."""
+    if isinstance(step, UseTool):
+        try:
+            arguments = checked_arguments(step.tool, step.call)
+            if step.tool.is_async:
+                return await step.tool.function(**arguments)
+            return await asyncio.to_thread(step.tool.function, **arguments)
+        except Exception as problem:  # noqa: BLE001  the model is told
+            return problem
+    answer = step.approve(step.call)
+    return await answer if inspect.isawaitable(answer) else answer
 
 
 def _put(store: SessionStore | None, step: Keep) -> None:

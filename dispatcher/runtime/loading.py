@@ -22,6 +22,7 @@ from dispatcher.registry import Registry
 from dispatcher.routing import Router
 from dispatcher.routing.rules import compile_rules
 from dispatcher.routing.weights import load_weights
+from dispatcher.runtime.tools import Tool
 from dispatcher.settings import LoadedSettings, Settings, load_settings
 
 __all__ = ["Loaded", "load", "read"]
@@ -38,6 +39,7 @@ class Loaded:
     router: Router
     given_client: LLMClient | None
     environment: Mapping[str, str]
+    tools: tuple[Tool, ...] = ()
 
     @functools.cached_property
     def client(self) -> LLMClient:
@@ -78,7 +80,13 @@ def _why_unknown(name: str, registry: Registry) -> str | None:
     return None
 
 
-def load(registry: Registry, settings: Settings, client: LLMClient | None, environment: Mapping[str, str]) -> Loaded:
+def load(
+    registry: Registry,
+    settings: Settings,
+    client: LLMClient | None,
+    environment: Mapping[str, str],
+    tools: tuple[Tool, ...] = (),
+) -> Loaded:
     if not registry.agents:
         where = ", ".join(str(scope.root) for scope in registry.scopes) or "nowhere"
         faults = "".join(f"\n  {found.location()}: {found.message}" for found in registry.errors)
@@ -94,7 +102,7 @@ def load(registry: Registry, settings: Settings, client: LLMClient | None, envir
         disabled=registry.disabled,
         weights=load_weights(Path(weights).expanduser()) if weights is not None else None,
     )
-    return Loaded(settings, registry, router, client, environment)
+    return Loaded(settings, registry, router, client, environment, tools)
 
 
 def _client_for(settings: Settings, environment: Mapping[str, str]) -> LLMClient:

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 from dispatcher.llm import COMPLETE_STOPS, NOT_SENT, ModelChoice, Request, TextDelta, Usage
 from dispatcher.routing import Decision
+from dispatcher.runtime.tools import Tool, ToolCall, ToolResult
 from dispatcher.sessions import Turn
 
 __all__ = [
     "ABSTAINED",
+    "MAX_ITERATIONS",
     "DecisionMade",
     "Event",
     "HandedOver",
@@ -17,28 +19,39 @@ __all__ = [
     "Plan",
     "Reply",
     "Stopped",
+    "ToolCalled",
+    "ToolReturned",
     "TornTurnFound",
+    "UsageReported",
 ]
 
 ABSTAINED = "abstained"
 """The stop reason of a run for which no agent was sure enough; nothing was sent."""
 
+MAX_ITERATIONS = "max_iterations"
+"""The stop reason of a turn whose model wanted to call tools once more than it may be asked."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run is going to do: who, which model, what is sent. Without a request where the router abstained."""
+    """What a run is going to do: who, which model, what is sent, and which tools may be called.
+
+    Without a request where the router abstained.
+    """
 
     decision: Decision
     model: ModelChoice | None = None
     request: Request | None = None
     notices: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """The outcome of a run.
 
-    `stop_reason` is the Messages API's word, or `not_sent` (no credential), or `abstained`. `cost` is in US dollars,
+    `stop_reason` is the Messages API's word, or `not_sent` (no credential), `abstained` or `max_iterations`. `text` is
+    what was said last, `usage` and `cost` are those of all requests of the turn; `cost` is in US dollars,
     and None where the model's price is not known. `turn` is what its session keeps of it, if it has one.
     """
 
@@ -107,4 +120,37 @@ class HistoryTrimmed:
     was_refused: bool = False
 
 
-Event = DecisionMade | TornTurnFound | HandedOver | HistoryTrimmed | TextDelta | Stopped
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCalled:
+    """The model calls a tool; it has not been approved yet."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolReturned:
+    """What the model is given for its call."""
+
+    result: ToolResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReported:
+    """What one request took; `cost` is in US dollars, None where the model's price is not known."""
+
+    model: str
+    usage: Usage
+    cost: float | None
+
+
+Event = (
+    DecisionMade
+    | TornTurnFound
+    | HandedOver
+    | HistoryTrimmed
+    | TextDelta
+    | ToolCalled
+    | ToolReturned
+    | UsageReported
+    | Stopped
+)

@@ -19,7 +19,7 @@ from dispatcher.llm import Message, OfflineClient, Usage
 from dispatcher.routing import Decision
 from dispatcher.runtime.drivers import adrive, alast_reply, awhole, drive, last_reply, whole
 from dispatcher.runtime.loading import Loaded
-from dispatcher.runtime.loop import Scene, Steps, turn_steps
+from dispatcher.runtime.loop import Scene, Steps, scene_of, turn_steps
 from dispatcher.runtime.reply import Event, Plan, Reply
 from dispatcher.runtime.sticky import Spoken, route_turn
 from dispatcher.runtime.window import History
@@ -185,11 +185,11 @@ class Session:
             self._store.release(self.id)
 
     def _steps(self, loaded: Loaded, past: _Past, task: str | Plan, options: RunOptions) -> Steps:
-        return turn_steps(self._plan(loaded, past, task, options), self._scene(loaded, past))
+        return turn_steps(self._plan(loaded, past, task, options), self._scene(loaded, past, options))
 
-    def _scene(self, loaded: Loaded, past: _Past) -> Scene:
-        return Scene(
-            prices=loaded.settings.llm.prices,
+    def _scene(self, loaded: Loaded, past: _Past, options: RunOptions) -> Scene:
+        return dataclasses.replace(
+            scene_of(loaded.settings, options.get("approve")),
             # What is sent to nobody is no turn of the conversation.
             session_id=None if isinstance(loaded.client, OfflineClient) else self.id,
             number=past.count + 1,
@@ -197,7 +197,6 @@ class Session:
             torn=past.torn,
             history=past.history,
             unread=past.unread,
-            window=loaded.settings.llm.context_window,
         )
 
     def _plan(self, loaded: Loaded, past: _Past, task: str | Plan, options: RunOptions) -> Plan:
@@ -207,7 +206,7 @@ class Session:
         plan = self._planned(loaded, task, options)
         if plan.request is None:
             return plan
-        fitted = self._scene(loaded, past).fitted(plan.request, plan.request.messages[-1:])
+        fitted = self._scene(loaded, past, options).fitted(plan.request, plan.request.messages[-1:])
         return dataclasses.replace(
             plan,
             request=dataclasses.replace(plan.request, messages=fitted.messages),

@@ -62,7 +62,10 @@ class Turn:
     @property
     def is_answered(self) -> bool:
         """Whether its messages can stand in the conversation that is sent with the next turn."""
-        return self.state is not TurnState.OPEN and bool(self.messages) and self.messages[-1].role == "assistant"
+        if self.state is TurnState.OPEN or not self.messages or self.messages[-1].role != "assistant":
+            return False
+        content = self.messages[-1].content
+        return isinstance(content, str) or all(block.get("type") != "tool_use" for block in content)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

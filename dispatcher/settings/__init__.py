@@ -6,7 +6,7 @@ load    all layers put together and validated; where each value came from
 """
 
 from dispatcher.settings.load import LoadedSettings, load_settings, settings_schema
-from dispatcher.settings.tree import LLMSettings, Price, RoutingSettings, Rule, SessionSettings, Settings
+from dispatcher.settings.tree import LLMSettings, Price, RoutingSettings, Rule, SessionSettings, Settings, ToolSettings
 
 __all__ = [
     "LLMSettings",
@@ -16,6 +16,7 @@ __all__ = [
     "Rule",
     "SessionSettings",
     "Settings",
+    "ToolSettings",
     "load_settings",
     "settings_schema",
 ]

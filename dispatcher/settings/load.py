@@ -19,7 +19,7 @@ import yaml
 
 from dispatcher.errors import ConfigError
 from dispatcher.settings.files import FILE_NAME, ConfigFile, KeyPath, read_config_file, user_config_path
-from dispatcher.settings.tree import LLMSettings, Price, RoutingSettings, Rule, SessionSettings, Settings
+from dispatcher.settings.tree import LLMSettings, Price, RoutingSettings, Rule, SessionSettings, Settings, ToolSettings
 
 __all__ = ["LoadedSettings", "load_settings", "settings_schema"]
 
@@ -34,6 +34,7 @@ _SECTIONS: tuple[KeyPath, ...] = (
     ("llm", "aliases"),
     ("llm", "prices"),
     ("sessions",),
+    ("tools",),
 )
 _LISTS: tuple[KeyPath, ...] = (("agents",), ("disabled",))  # one entry may stand without brackets
 _PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("routing", "weights"), ("sessions", "path"))
@@ -290,8 +291,8 @@ def _tree_at(keys: KeyPath) -> type[Any]:
         return Price
     if keys == ("routing",):
         return RoutingSettings
-    if keys == ("sessions",):
-        return SessionSettings
+    if keys in (("sessions",), ("tools",)):
+        return SessionSettings if keys == ("sessions",) else ToolSettings
     return LLMSettings if keys == ("llm",) else Settings
 
 

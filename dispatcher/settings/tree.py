@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-__all__ = ["LLMSettings", "Price", "RoutingSettings", "Rule", "SessionSettings", "Settings"]
+__all__ = ["LLMSettings", "Price", "RoutingSettings", "Rule", "SessionSettings", "Settings", "ToolSettings"]
 
 _STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True, "coerce_numbers_to_str": True}
 
@@ -129,6 +129,18 @@ class SessionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSettings:
+    """The tools that a program gives to agents."""
+
+    __pydantic_config__ = _STRICT
+
+    max_iterations: Annotated[int, Gt(0)] = 25
+    """How often a model is asked in one turn at most; an agent's file may say less, not more."""
+    max_result_chars: Annotated[int, Gt(0)] = 40_000
+    """The longest result of a tool that a model is given, in characters; the rest is cut off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set."""
 
@@ -154,3 +166,5 @@ class Settings:
     """The model's service."""
     sessions: SessionSettings = field(default_factory=SessionSettings)
     """The conversations that the command line keeps."""
+    tools: ToolSettings = field(default_factory=ToolSettings)
+    """The tools that a program gives to agents."""
