@@ -53,6 +53,13 @@ def test_a_conversation_is_gone_on_with(server: ScriptedServer, dispatch: Call) 
     assert len(first.body["messages"]) == 1
 
 
+def test_a_follow_up_is_told_as_one(server: ScriptedServer, dispatch: Call) -> None:
+    dispatch(TASK)
+    done = dispatch("--continue", "why?")
+    assert done.err.startswith("→ gardener\n  sticky: a follow-up: it has no subject of its own\n\n")
+    assert dispatch("--continue", "@auto why?").code == 4
+
+
 def test_a_conversation_is_named(server: ScriptedServer, dispatch: Call) -> None:
     dispatch("--session", "beds", TASK)
     dispatch(TASK)

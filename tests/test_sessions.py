@@ -371,6 +371,32 @@ def test_a_turn_that_is_cancelled_while_it_waits_leaves_nothing() -> None:
     assert dispatcher.session("a", busy="refuse").dispatch(BAKE).is_complete
 
 
+def test_a_turn_that_is_cancelled_while_it_is_written_is_no_torn_one() -> None:
+    writing, may_write = threading.Event(), threading.Event()
+
+    class Slow(MemorySessionStore):
+        def put(self, session_id: str, turn: Turn) -> None:
+            writing.set()
+            assert may_write.wait(10)
+            super().put(session_id, turn)
+
+    client = EchoClient()
+    session = dispatcher_of(client=client, store=Slow()).session("a")
+
+    async def stop() -> None:
+        task = asyncio.create_task(session.adispatch(BAKE))
+        while not writing.is_set():
+            await asyncio.sleep(0.001)
+        task.cancel()
+        asyncio.get_running_loop().call_later(0.01, may_write.set)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(stop())
+    assert [turn.state for turn in session.turns] == [TurnState.CANCELLED]
+    assert client.requests == []
+
+
 def test_over_the_wire_a_session_sends_what_was_said() -> None:
     with serve() as server:
         server.script(says("Knead it."), says("For an hour."))

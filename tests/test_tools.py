@@ -155,7 +155,8 @@ def run(request: pytest.FixtureRequest) -> Run:
             replied: Reply = runner.dispatch(task, **options)
             return replied
         if request.param == "adispatch":
-            return asyncio.run(runner.adispatch(task, **options))
+            awaited: Reply = asyncio.run(runner.adispatch(task, **options))
+            return awaited
         if request.param == "stream":
             events = list(runner.stream(task, **options))
         else:
@@ -545,6 +546,22 @@ def test_a_turn_that_is_stopped_during_a_call_is_kept() -> None:
     [turn] = session.turns
     assert (turn.state, len(turn.messages)) == (TurnState.CANCELLED, 2)
     assert not turn.is_answered
+
+
+def test_an_answer_that_is_cut_off_in_a_call_calls_nothing(run: Run) -> None:
+    called: list[str] = []
+
+    def note(text: str) -> None:
+        """Notes."""
+        called.append(text)
+
+    with serve() as server:
+        server.script(dataclasses.replace(calls(("note", {"text": "a"}), text="Let me"), stop_reason="max_tokens"))
+        settings = Settings(llm=LLMSettings(base_url=server.base_url))
+        dispatcher = dispatcher_of(None, note, settings=settings, environment={})
+        reply = run(dispatcher)
+        dispatcher.close()
+    assert (reply.stop_reason, reply.text, called) == ("max_tokens", "Let me", [])
 
 
 def test_tools_over_the_wire(run: Run) -> None:

@@ -122,6 +122,12 @@ def test_a_plan_tells_what_will_not_be_sent() -> None:
     assert len(plan.request.messages) < 13
 
 
+def test_a_plan_that_is_carried_out_tells_it_once() -> None:
+    session = session_of(EchoClient(), window=3_500)
+    reply = session.dispatch(session.plan("and now?", agent="baker"))
+    assert len([notice for notice in reply.plan.notices if "window" in notice]) == 1
+
+
 def test_a_short_conversation_is_told_nothing() -> None:
     events = list(session_of(EchoClient(), window=200_000).stream("and now?", agent="baker"))
     assert not [event for event in events if isinstance(event, HistoryTrimmed)]

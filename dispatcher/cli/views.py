@@ -42,7 +42,7 @@ def show_decision(decision: Decision, console: Console, *, in_full: bool = False
     if in_full:
         _show_in_full(decision, console)
         return
-    if decision.agent is not None:
+    if decision.agent is not None and decision.how is not How.STICKY:  # a follow-up's own words say little
         passages = {
             (each.path, each.line): each for each in reversed(decision.evidence) if each.contribution > 0
         }  # each with what gave most

@@ -206,8 +206,8 @@ class Dispatcher:
             new_session_id() if session_id is None else session_id,
             store=self.store,
             current=lambda: self._loaded,
-            plan=_plan,
-            route=_route,
+            route=_routed,
+            plan=_planned,
             busy=busy,
             patience=patience,
         )
@@ -251,8 +251,25 @@ def _plan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
     """A plan for a task; one already made stays as it is."""
     if isinstance(task, Plan):
         return task
+    decision = options.get("decision")
+    if decision is None:
+        decision = _routed(loaded, task, options)
+    return _planned(loaded, decision, options)
+
+
+def _routed(loaded: Loaded, task: str, options: RunOptions) -> Decision:
+    return loaded.router.route(
+        task,
+        agent=options.get("agent"),
+        only=options.get("only"),
+        exclude=options.get("exclude"),
+        material=options.get("material", ""),
+    )
+
+
+def _planned(loaded: Loaded, decision: Decision, options: RunOptions) -> Plan:
+    """What a decision comes to."""
     material = options.get("material", "")
-    decision = options.get("decision") or _route(loaded, task, options)
     _logger.info(
         "%s %s: %s, confidence %.3f, %s",
         decision.outcome,
@@ -281,17 +298,6 @@ def _plan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
     request = dataclasses.replace(request, tools=tuple(tool.definition for tool in tools))
     notices = tuple(notice for notice in (model.notice, *_notices(agent, tools)) if notice is not None)
     return Plan(decision=decision, model=model, request=request, notices=notices, tools=tools)
-
-
-def _route(loaded: Loaded, task: str, options: RunOptions) -> Decision:
-    """Who takes a task by itself."""
-    return loaded.router.route(
-        task,
-        agent=options.get("agent"),
-        only=options.get("only"),
-        exclude=options.get("exclude"),
-        material=options.get("material", ""),
-    )
 
 
 def _notices(agent: Agent, tools: Sequence[Tool]) -> Iterator[str]:

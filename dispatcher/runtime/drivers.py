@@ -216,10 +216,18 @@ def _put(store: SessionStore | None, step: Keep) -> None:
 
 
 async def _aput(store: SessionStore | None, step: Keep, *, may_wait: bool) -> None:
-    if may_wait:
-        await asyncio.to_thread(_put, store, step)
-    else:
+    if not may_wait:
         _put(store, step)
+        return
+    writing = asyncio.create_task(asyncio.to_thread(_put, store, step))
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        # A thread can't be stopped; what comes after it must find its work done.
+        await asyncio.wait([writing])
+        if not writing.cancelled() and (problem := writing.exception()) is not None:
+            raise problem from None
+        raise
 
 
 def _told(problem: BaseException) -> Interruption | SessionError:

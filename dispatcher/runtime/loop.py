@@ -163,13 +163,13 @@ def turn_steps(plan: Plan, scene: Scene) -> Steps:
     turn = _begun(plan, scene)
     if scene.before is not None and turn.agent not in (None, scene.before):
         yield HandedOver(before=scene.before, after=str(turn.agent), reason=plan.decision.reason)
-    yield from _keep(turn, scene)
     if plan.request is None:
         turn = dataclasses.replace(turn, state=TurnState.DONE, stop_reason=ABSTAINED, ended=now())
         yield from _keep(turn, scene)
         yield Stopped(reply=_reply(plan, turn, scene))
         return
     try:
+        yield from _keep(turn, scene)
         for asked in itertools.count(1):
             completion, scene = yield from _asked(plan, turn.messages, scene)
             turn = _heard(turn, completion, scene)

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Session", "WhenBusy"]
 
 WhenBusy = Literal["wait", "refuse"]
-Planning = Callable[[Loaded, Any, Any], Plan]
 Routing = Callable[[Loaded, str, Any], Decision]
+Planning = Callable[[Loaded, Decision, Any], Plan]
 
 _MOST_TURNS = 500  # that are looked at for the next one
 _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.1
@@ -85,16 +85,16 @@ class Session:
         *,
         store: SessionStore,
         current: Callable[[], Loaded],
-        plan: Planning,
         route: Routing,
+        plan: Planning,
         busy: WhenBusy = "wait",
         patience: float | None = None,
     ) -> None:
         self.id = check_session_id(session_id)
         self._store = store
         self._current = current
-        self._planned = plan
         self._routed = route
+        self._planned = plan
         self._busy = busy
         self._patience = patience
 
@@ -134,11 +134,12 @@ class Session:
 
         "@name" at the beginning gives the conversation to an agent, "@auto" decides as if it began with this task.
         """
-        return self._decide(self._current(), self._recent(), task, options)
+        return self._routed_on(self._current(), self._recent(), task, options)
 
     def plan(self, task: str | Plan, **options: Unpack[RunOptions]) -> Plan:
         """Decides who takes the next turn and what would be sent, without sending it."""
-        return self._plan(self._current(), self._recent(), task, options)
+        loaded, past = self._current(), self._recent()
+        return self._plan(loaded, past, self._decide(loaded, past, task, options), options)
 
     def dispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
         """Takes a turn and returns its reply; a plan is carried out after what the conversation has by then.
@@ -146,7 +147,7 @@ class Session:
         Raises what `Dispatcher.dispatch` raises, SessionBusyError, and SessionStoreError, whose `text` is the answer
         if that had come.
         """
-        return last_reply(self._run(task, options, lambda client: whole(client)))
+        return last_reply(self._run(task, options, whole))
 
     def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Iterator[Event]:
         """The same as events. Closing it stops the request at once, and keeps what came."""
@@ -154,7 +155,7 @@ class Session:
 
     async def adispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
         """`dispatch` for coroutines."""
-        return await alast_reply(self._arun(task, options, lambda client: awhole(client)))
+        return await alast_reply(self._arun(task, options, awhole))
 
     async def astream(self, task: str | Plan, **options: Unpack[RunOptions]) -> AsyncIterator[Event]:
         """`stream` for coroutines; cancelling it, or closing it, stops the request at once, and keeps what came."""
@@ -166,7 +167,8 @@ class Session:
         self._hold()
         try:
             loaded = self._current()
-            steps = self._steps(loaded, self._past(), task, options)
+            past = self._past()
+            steps = self._steps(loaded, past, self._decide(loaded, past, task, options), options)
             yield from drive(steps, asking(loaded.client), self._store)
         finally:
             self._store.release(self.id)
@@ -177,15 +179,16 @@ class Session:
         await self._ahold()
         try:
             loaded = self._current()
-            steps = self._steps(loaded, await asyncio.to_thread(self._past), task, options)
+            past = await asyncio.to_thread(self._past)
+            steps = self._steps(loaded, past, self._decide(loaded, past, task, options), options)
             async with aclosing(adrive(steps, asking(loaded.client), self._store)) as events:
                 async for event in events:
                     yield event
         finally:
             self._store.release(self.id)
 
-    def _steps(self, loaded: Loaded, past: _Past, task: str | Plan, options: RunOptions) -> Steps:
-        return turn_steps(self._plan(loaded, past, task, options), self._scene(loaded, past, options))
+    def _steps(self, loaded: Loaded, past: _Past, what: Decision | Plan, options: RunOptions) -> Steps:
+        return turn_steps(self._plan(loaded, past, what, options), self._scene(loaded, past, options))
 
     def _scene(self, loaded: Loaded, past: _Past, options: RunOptions) -> Scene:
         return dataclasses.replace(
@@ -199,21 +202,25 @@ class Session:
             unread=past.unread,
         )
 
-    def _plan(self, loaded: Loaded, past: _Past, task: str | Plan, options: RunOptions) -> Plan:
+    def _plan(self, loaded: Loaded, past: _Past, what: Decision | Plan, options: RunOptions) -> Plan:
         """The plan of a turn by itself, and the messages before it."""
-        if isinstance(task, str) and options.get("decision") is None:
-            options = {**options, "decision": self._decide(loaded, past, task, options)}
-        plan = self._planned(loaded, task, options)
+        plan = what if isinstance(what, Plan) else self._planned(loaded, what, options)
         if plan.request is None:
             return plan
         fitted = self._scene(loaded, past, options).fitted(plan.request, plan.request.messages[-1:])
         return dataclasses.replace(
             plan,
             request=dataclasses.replace(plan.request, messages=fitted.messages),
-            notices=(*plan.notices, *_notices(fitted.dropped + past.unread)),
+            notices=tuple(dict.fromkeys((*plan.notices, *_notices(fitted.dropped + past.unread)))),
         )
 
-    def _decide(self, loaded: Loaded, past: _Past, task: str, options: RunOptions) -> Decision:
+    def _decide(self, loaded: Loaded, past: _Past, task: str | Plan, options: RunOptions) -> Decision | Plan:
+        """Who takes the next turn; what has been decided already stays as it is."""
+        if isinstance(task, Plan):
+            return task
+        return options.get("decision") or self._routed_on(loaded, past, task, options)
+
+    def _routed_on(self, loaded: Loaded, past: _Past, task: str, options: RunOptions) -> Decision:
         return route_turn(task, past.spoken, lambda text: self._routed(loaded, text, options))
 
     def _recent(self) -> _Past:
