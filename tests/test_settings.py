@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from dispatcher import ConfigError, Rule, Settings
-from dispatcher.settings import LLMSettings, LoadedSettings, load_settings, settings_schema
+from dispatcher.settings import LLMSettings, LoadedSettings, SessionSettings, load_settings, settings_schema
 
 Load = Callable[..., LoadedSettings]
 
@@ -313,10 +313,15 @@ def test_a_project_can_not_say_where_the_key_is_sent(load: Load) -> None:
     ]
 
 
-def test_a_project_can_not_say_where_conversations_are_kept(load: Load) -> None:
-    loaded = load("dispatcher: {sessions: {path: ./s.db, keep_days: 3}}")
-    assert (loaded.settings.sessions.path, loaded.settings.sessions.keep_days) == (None, 3)
-    assert "it decides where your conversations are kept" in loaded.notices[0]
+def test_a_project_can_not_say_what_is_kept_of_conversations(load: Load) -> None:
+    user = "dispatcher: {sessions: {store: false}}"
+    loaded = load("dispatcher: {sessions: {store: true, path: ./s.db, keep_days: 3}}", user=user)
+    assert loaded.settings.sessions == SessionSettings(store=False)
+    assert [notice.partition("it decides ")[2].partition(";")[0] for notice in loaded.notices] == [
+        "whether your conversations are kept",
+        "where your conversations are kept",
+        "how long your conversations are kept",
+    ]
 
 
 def test_a_project_does_not_hide_where_the_user_sends_the_key(load: Load) -> None:

@@ -2,7 +2,7 @@
 
 Every setting has an environment variable: its path in capitals after `DISPATCH_` (`routing.min_confidence` is
 `DISPATCH_ROUTING_MIN_CONFIDENCE`). A project's config.yaml comes with somebody else's code, so it may not say where
-the key is sent.
+the key is sent, or what is kept of conversations.
 """
 
 from __future__ import annotations
@@ -39,9 +39,11 @@ _SECTIONS: tuple[KeyPath, ...] = (
 _LISTS: tuple[KeyPath, ...] = (("agents",), ("disabled",))  # one entry may stand without brackets
 _PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("routing", "weights"), ("sessions", "path"))
 _NOT_FROM_A_PROJECT: Mapping[KeyPath, str] = {
-    ("llm", "base_url"): "your key is sent",
-    ("llm", "api_key_env"): "your key is sent",
-    ("sessions", "path"): "your conversations are kept",
+    ("llm", "base_url"): "where your key is sent",
+    ("llm", "api_key_env"): "where your key is sent",
+    ("sessions", "store"): "whether your conversations are kept",
+    ("sessions", "path"): "where your conversations are kept",
+    ("sessions", "keep_days"): "how long your conversations are kept",
 }
 
 
@@ -167,7 +169,7 @@ def _file_layer(file: ConfigFile | None, *, is_trusted: bool) -> tuple[_Layer | 
             del values[keys]
             notices.append(
                 f"{file.location(keys)}: {'.'.join(keys)} is ignored in a project's config.yaml, since it decides "
-                f"where {decided}; set it in your own config, in {variable_name(keys)}, or with --config"
+                f"{decided}; set it in your own config, in {variable_name(keys)}, or with --config"
             )
     return _Layer(name=str(file.path), values=values, file=file), tuple(notices)
 

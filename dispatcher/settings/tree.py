@@ -116,14 +116,17 @@ class LLMSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSettings:
-    """The conversations that the command line keeps; a library keeps what its caller gives it a store for."""
+    """The conversations that the command line keeps; a library keeps what its caller gives it a store for.
+
+    None of it is read from a project's config.yaml.
+    """
 
     __pydantic_config__ = _STRICT
 
     store: bool = True
     """Whether a task's conversation is kept on this machine, so that `--continue` can go on with it."""
     path: str | None = None
-    """The file they are kept in, in place of one in the user's state folder. Not read from a project's config.yaml."""
+    """The file they are kept in, in place of one in the user's state folder."""
     keep_days: Annotated[float, Gt(0), Le(36_500)] = 30.0
     """Days after its last turn on which a conversation is deleted."""
 
