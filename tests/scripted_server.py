@@ -18,7 +18,18 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-__all__ = ["Answer", "Recorded", "ScriptedServer", "breaks_off", "fails", "rate_limited", "says", "serve", "stalls"]
+__all__ = [
+    "Answer",
+    "Recorded",
+    "ScriptedServer",
+    "breaks_off",
+    "calls",
+    "fails",
+    "rate_limited",
+    "says",
+    "serve",
+    "stalls",
+]
 
 MODEL = "claude-sonnet-5-5"
 REQUEST_ID = "req_scripted"
@@ -29,14 +40,16 @@ class Answer:
     """What one request gets.
 
     An error or any other plain body has a `body`; an answer of a model has `pieces`, sent as one JSON object or as a
-    stream, as the request asks. `is_cut` closes the connection after the pieces, in the middle of the stream; with an
-    `error_event` the stream tells of an error there. `waits_for` holds the answer back after `pieces` until it is set.
+    stream, as the request asks, and `calls` of tools, each a name and its arguments. `is_cut` closes the connection
+    after the pieces, in the middle of the stream; with an `error_event` the stream tells of an error there. `waits_for`
+    holds the answer back after `pieces` until it is set.
     """
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     pieces: tuple[str, ...] = ()
+    calls: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     stop_reason: str = "end_turn"
     usage: Mapping[str, int] = field(default_factory=lambda: {"input_tokens": 10, "output_tokens": 5})
     is_cut: bool = False
@@ -56,6 +69,11 @@ class Recorded:
 def says(*pieces: str, **options: Any) -> Answer:
     """An answer of the model; `options` are the fields of Answer."""
     return Answer(pieces=pieces, **options)
+
+
+def calls(*wanted: tuple[str, Mapping[str, Any]], text: str = "") -> Answer:
+    """An answer of the model that calls tools, after some text."""
+    return Answer(pieces=(text,) if text else (), calls=wanted, stop_reason="tool_use")
 
 
 def fails(status: int, kind: str = "api_error", message: str = "scripted failure", **headers: str) -> Answer:
@@ -187,6 +205,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self._event("content_block_stop", index=0)
+        for index, block in enumerate(_calls(answer), start=1):
+            self._event("content_block_start", index=index, content_block={**block, "input": {}})
+            text = json.dumps(block["input"])
+            for piece in (text[:5], text[5:]):
+                self._event(
+                    "content_block_delta", index=index, delta={"type": "input_json_delta", "partial_json": piece}
+                )
+            self._event("content_block_stop", index=index)
         delta = {"stop_reason": answer.stop_reason, "stop_sequence": None}
         self._event("message_delta", delta=delta, usage={"output_tokens": answer.usage["output_tokens"]})
         self._event("message_stop")
@@ -209,11 +235,18 @@ def _message(answer: Answer, request: Mapping[str, Any]) -> dict[str, Any]:
         "type": "message",
         "role": "assistant",
         "model": request.get("model", MODEL),
-        "content": [{"type": "text", "text": "".join(answer.pieces)}],
+        "content": [{"type": "text", "text": "".join(answer.pieces)}, *_calls(answer)],
         "stop_reason": answer.stop_reason,
         "stop_sequence": None,
         "usage": dict(answer.usage),
     }
+
+
+def _calls(answer: Answer) -> list[dict[str, Any]]:
+    return [
+        {"type": "tool_use", "id": f"toolu_{number}", "name": name, "input": dict(arguments)}
+        for number, (name, arguments) in enumerate(answer.calls)
+    ]
 
 
 def _error(kind: str, message: str) -> dict[str, Any]:

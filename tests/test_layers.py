@@ -20,10 +20,10 @@ LAYERS = (
     ("settings",),
     ("scopes", "enriched"),
     ("agentfile", "llm"),
-    ("registry", "routing"),
+    ("registry", "routing", "sessions"),
     ("judge", "enrich"),
     ("runtime",),
-    ("evaluation",),
+    ("evaluation", "testing"),
     ("cli",),
     ("__main__",),
 )

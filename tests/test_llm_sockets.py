@@ -70,6 +70,7 @@ def test_an_answer_comes_with_its_usage_and_request_id(server: ScriptedServer, a
         stop_reason="end_turn",
         usage=Usage(input_tokens=3, output_tokens=9, cache_write_tokens=20, cache_read_tokens=100),
         request_id=REQUEST_ID,
+        content=({"type": "text", "text": "Looks fine."},),
     )
 
 

@@ -19,6 +19,8 @@ from dispatcher.settings import (
     LLMSettings,
     LoadedSettings,
     RoutingSettings,
+    SessionSettings,
+    ToolSettings,
     load_settings,
     settings_schema,
 )
@@ -123,11 +125,17 @@ ENVIRONMENT = {
     "DISPATCH_LLM_TIMEOUT": ("1.5", 1.5),
     "DISPATCH_LLM_MAX_RETRIES": ("0", 0),
     "DISPATCH_LLM_MAX_TOKENS": ("7", 7),
+    "DISPATCH_LLM_CONTEXT_WINDOW": ("8192", 8192),
     "DISPATCH_LLM_OFFLINE": ("error", "error"),
     "DISPATCH_LLM_PRICES": ("{}", {}),
     "DISPATCH_ENRICH_MODEL": ("haiku", "haiku"),
     "DISPATCH_ENRICH_COUNT": ("7", 7),
     "DISPATCH_ENRICH_CONCURRENCY": ("2", 2),
+    "DISPATCH_SESSIONS_STORE": ("false", False),
+    "DISPATCH_SESSIONS_PATH": ("/var/s.db", "/var/s.db"),
+    "DISPATCH_SESSIONS_KEEP_DAYS": ("7", 7),
+    "DISPATCH_TOOLS_MAX_ITERATIONS": ("3", 3),
+    "DISPATCH_TOOLS_MAX_RESULT_CHARS": ("99", 99),
 }
 
 
@@ -147,6 +155,8 @@ def vars_of(settings: Settings) -> dict[str, Any]:
         "judge": JudgeSettings,
         "llm": LLMSettings,
         "enrich": EnrichSettings,
+        "sessions": SessionSettings,
+        "tools": ToolSettings,
     }
     for section, tree in sections.items():
         values = top.pop(section)
@@ -331,6 +341,17 @@ def test_a_project_can_not_say_where_the_key_is_sent(load: Load) -> None:
     assert [notice.rpartition("/")[2].partition(" in a ")[0] for notice in loaded.notices] == [
         "config.yaml:4: llm.base_url is ignored",
         "config.yaml:5: llm.api_key_env is ignored",
+    ]
+
+
+def test_a_project_can_not_say_what_is_kept_of_conversations(load: Load) -> None:
+    user = "dispatcher: {sessions: {store: false}}"
+    loaded = load("dispatcher: {sessions: {store: true, path: ./s.db, keep_days: 3}}", user=user)
+    assert loaded.settings.sessions == SessionSettings(store=False)
+    assert [notice.partition("it decides ")[2].partition(";")[0] for notice in loaded.notices] == [
+        "whether your conversations are kept",
+        "where your conversations are kept",
+        "how long your conversations are kept",
     ]
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from dispatcher.agent import Agent, Diagnostic
+from dispatcher.cli.session_outputs import SessionsListOutput, SessionsShowOutput
+from dispatcher.evaluation.conversations import ConversationMetrics
 from dispatcher.evaluation.escalation import EscalationFigures
 from dispatcher.evaluation.metrics import AgentMetrics, Bin, Confusion, CoveragePoint, Metrics
 from dispatcher.evaluation.report import Report
@@ -23,6 +25,7 @@ __all__ = [
     "AgentOutput",
     "CheckOutput",
     "ConfigOutput",
+    "ConversationsOutput",
     "EvalOutput",
     "ListOutput",
     "RouteOutput",
@@ -104,6 +107,9 @@ class RunOutput(TypedDict):
     usage: Usage | None
     cost_usd: float | None
     request_id: str | None
+    session: str | None
+    """The session that it is a turn of, if that is kept."""
+    turn: int | None
     notices: list[str]
     errors: list[Diagnostic]
     """The agent files that were lost."""
@@ -178,6 +184,14 @@ class EvalOutput(TypedDict):
     """What asking a judge gave, with --judge."""
 
 
+class ConversationsOutput(TypedDict):
+    schema_version: int
+    weights: str
+    """The fingerprint of the weights file."""
+    metrics: ConversationMetrics
+    by_tag: dict[str, ConversationMetrics]
+
+
 OUTPUTS: dict[str, Any] = {
     "run": RunOutput,
     "route": RouteOutput,
@@ -186,6 +200,9 @@ OUTPUTS: dict[str, Any] = {
     "agents-check": CheckOutput,
     "config-show": ConfigOutput,
     "eval": EvalOutput,
+    "eval-conversations": ConversationsOutput,
+    "sessions-list": SessionsListOutput,
+    "sessions-show": SessionsShowOutput,
     "version": VersionOutput,
 }
 
@@ -214,7 +231,13 @@ def route_output(decision: Decision, registry: Registry, *, explained: bool = Fa
 
 
 def run_output(
-    plan: Plan, reply: Reply | None, notices: Sequence[str], registry: Registry, *, explained: bool = False
+    plan: Plan,
+    reply: Reply | None,
+    notices: Sequence[str],
+    registry: Registry,
+    *,
+    explained: bool = False,
+    session: str | None = None,
 ) -> RunOutput:
     """A run; without a reply it is a dry one."""
     was_sent = reply is not None and reply.was_sent
@@ -230,6 +253,8 @@ def run_output(
         "usage": reply.usage if reply and was_sent else None,
         "cost_usd": reply.cost if reply and was_sent else None,
         "request_id": reply.request_id if reply else None,
+        "session": session if reply and reply.turn else None,
+        "turn": reply.turn.number if reply and reply.turn else None,
         "notices": [*notices, *plan.notices],
         "errors": list(registry.errors),
     }

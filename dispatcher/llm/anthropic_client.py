@@ -1,6 +1,7 @@
 """The client for the Messages API, on the vendor's SDK: any service that speaks it, any credential that the SDK takes.
 
-One assembler turns raw events into pieces of text and a completion; the four methods only differ in how they wait.
+One assembler turns raw events into pieces of text and a completion, whose blocks `blocks` puts together; the four
+methods only differ in how they wait.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dispatcher.errors import CredentialError, LLMError, NetworkError
+from dispatcher.llm.blocks import BlockAssembler
 from dispatcher.llm.client import Completion, Request, TextDelta, Usage
 from dispatcher.llm.failures import broken_stream, not_the_api, translate
 from dispatcher.settings import LLMSettings
@@ -48,6 +50,8 @@ def request_body(request: Request) -> dict[str, Any]:
         output["effort"] = request.effort
     if request.schema is not None:
         output["format"] = {"type": "json_schema", "schema": dict(request.schema)}
+    if request.tools:
+        body["tools"] = [dict(tool) for tool in request.tools]
     return body | ({"output_config": output} if output else {})
 
 
@@ -155,6 +159,7 @@ class AnthropicClient:
             stop_reason=message.stop_reason or "end_turn",
             usage=_usage_of(message.usage),
             request_id=getattr(message, "_request_id", None),
+            content=tuple(_block_of(block) for block in message.content),
         )
 
     def check_credential(self) -> None:
@@ -250,6 +255,7 @@ class _Assembler:
         self.has_begun = False
         self._model = request.model
         self._parts: list[str] = []
+        self._blocks: dict[int, BlockAssembler] = {}
         self._usage = Usage()
         self._stop_reason: str | None = None
         self._is_finished = False
@@ -259,9 +265,14 @@ class _Assembler:
             self.has_begun = True
             self._model = event.message.model or self._model
             self._usage = _usage_of(event.message.usage)
-        elif event.type == "content_block_delta" and event.delta.type == "text_delta":
-            self._parts.append(event.delta.text)
-            return TextDelta(text=event.delta.text)
+        elif event.type == "content_block_start":
+            self._blocks[event.index] = BlockAssembler(_block_of(event.content_block))
+        elif event.type == "content_block_delta":
+            if event.index in self._blocks:
+                self._blocks[event.index].feed(event.delta)
+            if event.delta.type == "text_delta":
+                self._parts.append(event.delta.text)
+                return TextDelta(text=event.delta.text)
         elif event.type == "message_delta":
             self._stop_reason = event.delta.stop_reason or self._stop_reason
             self._usage = _usage_of(event.usage, self._usage)
@@ -283,7 +294,25 @@ class _Assembler:
             stop_reason=self._stop_reason or "end_turn",
             usage=self._usage,
             request_id=self.request_id,
+            content=self._content(),
         )
+
+    def _content(self) -> tuple[dict[str, Any], ...]:
+        """The blocks; where the answer was cut off at its longest, a call that was not whole is none."""
+        found = []
+        for index in sorted(self._blocks):
+            try:
+                found.append(self._blocks[index].block())
+            except ValueError:
+                if self._stop_reason == "tool_use":
+                    raise broken_stream(None, "".join(self._parts), self.request_id) from None
+        return tuple(found)
+
+
+def _block_of(block: Any) -> dict[str, Any]:
+    """A content block as the service sent it, to be sent back unchanged."""
+    found: dict[str, Any] = block.model_dump(mode="json", exclude_unset=True)
+    return found
 
 
 def _usage_of(reported: Any, before: Usage | None = None) -> Usage:

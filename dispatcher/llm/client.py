@@ -31,7 +31,8 @@ class Message:
 class Request:
     """Everything that is sent. `model` is a name that the service knows; `max_tokens` limits the answer.
 
-    With a `schema`, a JSON schema, the answer is to be one JSON object of that shape; see `llm.structured`.
+    `tools` are what the model may call, as the Messages API wants them told. With a `schema`, a JSON schema, the answer
+    is to be one JSON object of that shape; see `llm.structured`.
     """
 
     model: str
@@ -40,6 +41,7 @@ class Request:
     max_tokens: int
     effort: str | None = None
     schema: Mapping[str, Any] | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,14 @@ class Usage:
     def prompt_tokens(self) -> int:
         return self.input_tokens + self.cache_write_tokens + self.cache_read_tokens
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
+            cache_read_tokens=self.cache_read_tokens + other.cache_read_tokens,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextDelta:
@@ -65,13 +75,17 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """An answer. `model` is the one that the service says it used; `stop_reason` is the Messages API's word."""
+    """An answer. `model` is the one that the service says it used; `stop_reason` is the Messages API's word.
+
+    `content` are its blocks as they came, calls of tools among them; a client that never has any may leave it empty.
+    """
 
     text: str
     model: str
     stop_reason: str
     usage: Usage = field(default_factory=Usage)
     request_id: str | None = None
+    content: tuple[Mapping[str, Any], ...] = ()
 
 
 @runtime_checkable

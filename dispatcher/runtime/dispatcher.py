@@ -1,32 +1,33 @@
 """The facade: load once, then route and dispatch tasks, from as many threads or coroutines as there are.
 
-Planning and finishing a run are the same for all; the four ways to run only differ in how they wait.
+A run is one turn of the loop; the four ways to run only differ in how they wait.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
 from dispatcher.agent import Agent
 from dispatcher.errors import UsageError
-from dispatcher.judge import Judge, Turn
-from dispatcher.llm import (
-    Completion,
-    LLMClient,
-    TextDelta,
-    choose_model,
-    cost_of,
-)
+from dispatcher.judge import Judge, Said
+from dispatcher.llm import LLMClient, OfflineClient, choose_model
 from dispatcher.registry import Registry
 from dispatcher.routing import Decision, Router
 from dispatcher.runtime.attachments import Attachment
+from dispatcher.runtime.drivers import adrive, alast_reply, awhole, drive, last_reply, whole
 from dispatcher.runtime.loading import Given, Loaded, load, read
+from dispatcher.runtime.loop import Steps, scene_of, turn_steps
 from dispatcher.runtime.prompt import EFFORTS, build_request
-from dispatcher.runtime.reply import ABSTAINED, DecisionMade, Event, Plan, Reply, Stopped
+from dispatcher.runtime.reply import Event, Plan, Reply
+from dispatcher.runtime.session import Session, WhenBusy
+from dispatcher.runtime.tools import Approve, Tool, as_tools, offered_tools, unavailable_tools
+from dispatcher.sessions import MemorySessionStore, SessionStore, new_session_id
 from dispatcher.settings import Settings
 
 __all__ = ["Dispatcher", "RunOptions"]
@@ -55,10 +56,14 @@ class RunOptions(TypedDict, total=False):
     """Files that go with the task."""
     material: str
     """Text that goes with the task, such as a log: sent after it, and routed on only where the task leaves it open."""
-    turns: Sequence[Turn]
+    turns: Sequence[Said]
     """What was said before, oldest first; a judge sees the last of it."""
     decision: Decision | None
     """A decision already made, which is then carried out as it is."""
+    tools: Sequence[Tool | Callable[..., Any]]
+    """Functions that the model may call, in place of the dispatcher's; each agent gets those that its file allows."""
+    approve: Approve | None
+    """Asked before each call of a tool: True lets it happen; False, or a reason, which the model is told, does not."""
 
 
 class Dispatcher:
@@ -71,6 +76,8 @@ class Dispatcher:
     client: the model's service; the one that the settings describe if not given, or a preview without a credential.
     judge: who picks where `routing.escalate` asks for it; the model that the settings describe if not given.
     environment: where credentials are looked up; the process's if not given.
+    store: where sessions are kept; in memory, and so no longer than this object, if not given.
+    tools: functions that models may call; each agent gets those that its file allows. None if not given.
 
     `notices` says what config has that is not heeded. Raises AgentFileError if the registry is empty.
     """
@@ -83,10 +90,14 @@ class Dispatcher:
         client: LLMClient | None = None,
         judge: Judge | None = None,
         environment: Mapping[str, str] | None = None,
+        store: SessionStore | None = None,
+        tools: Sequence[Tool | Callable[..., Any]] = (),
     ) -> None:
         environment = os.environ if environment is None else environment
-        self._loaded = load(registry, settings or Settings(), Given(client=client, judge=judge), environment)
+        given = Given(client=client, judge=judge, tools=as_tools(tools))
+        self._loaded = load(registry, settings or Settings(), given, environment)
         self._sources: dict[str, Any] | None = None
+        self.store: SessionStore = MemorySessionStore() if store is None else store
         self.notices: tuple[str, ...] = ()
 
     @classmethod
@@ -99,14 +110,24 @@ class Dispatcher:
         config: Path | None = None,
         client: LLMClient | None = None,
         judge: Judge | None = None,
+        store: SessionStore | None = None,
+        tools: Sequence[Tool | Callable[..., Any]] = (),
     ) -> Dispatcher:
         """A dispatcher for a project's folder: its config.yaml, its agents, the user's and the bundled ones.
 
-        The parameters are those of `load_settings`. Raises ConfigError and AgentFileError.
+        The parameters are those of `load_settings` and of the class. Raises ConfigError and AgentFileError.
         """
         sources = {"folder": folder, "environment": environment, "flags": flags, "config": config}
         loaded, registry = read(sources)
-        dispatcher = cls(registry, settings=loaded.settings, client=client, judge=judge, environment=environment)
+        dispatcher = cls(
+            registry,
+            settings=loaded.settings,
+            client=client,
+            judge=judge,
+            environment=environment,
+            store=store,
+            tools=tools,
+        )
         dispatcher._sources = sources
         dispatcher.notices = loaded.notices
         return dispatcher
@@ -122,6 +143,11 @@ class Dispatcher:
     @property
     def settings(self) -> Settings:
         return self._loaded.settings
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether nothing is sent, for want of a credential. Raises OfflineError where config wants that."""
+        return isinstance(self._loaded.client, OfflineClient)
 
     def reload(self) -> None:
         """Reads config and agents anew and puts them in place in one step; runs under way finish on the old ones.
@@ -169,7 +195,7 @@ class Dispatcher:
         only: Collection[str] | None = None,
         exclude: Collection[str] | None = None,
         material: str = "",
-        turns: Sequence[Turn] = (),
+        turns: Sequence[Said] = (),
     ) -> Decision:
         """Decides who takes a task, without running it. A judge is asked only where `routing.escalate` says so."""
         loaded = self._loaded
@@ -184,7 +210,7 @@ class Dispatcher:
         only: Collection[str] | None = None,
         exclude: Collection[str] | None = None,
         material: str = "",
-        turns: Sequence[Turn] = (),
+        turns: Sequence[Said] = (),
     ) -> Decision:
         """`route` for coroutines."""
         loaded = self._loaded
@@ -199,6 +225,30 @@ class Dispatcher:
         """`plan` for coroutines."""
         return await _aplan(self._loaded, task, options)
 
+    def session(
+        self, session_id: str | None = None, *, busy: WhenBusy = "wait", patience: float | None = None
+    ) -> Session:
+        """A conversation, kept in the dispatcher's store; one that is not there yet begins with its first turn.
+
+        Parameters
+        ----------
+        session_id: its name; a new one if not given.
+        busy: what a turn does while another of the same session is under way: wait for its end, or refuse with
+            SessionBusyError.
+        patience: the seconds after which waiting ends with that error, too; None waits as long as it takes.
+
+        Raises UsageError for an impossible name.
+        """
+        return Session(
+            new_session_id() if session_id is None else session_id,
+            store=self.store,
+            current=lambda: self._loaded,
+            route=_routed,
+            plan=_planned,
+            busy=busy,
+            patience=patience,
+        )
+
     def dispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
         """Routes a task and runs it, or carries out a plan already made.
 
@@ -206,40 +256,34 @@ class Dispatcher:
         UnknownAgentError, VariableError and AgentFileError.
         """
         loaded = self._loaded
-        plan = _plan(loaded, task, options)
-        if plan.request is None:
-            return _abstained(plan)
-        return _reply(loaded, plan, loaded.client.complete(plan.request))
+        return last_reply(drive(_steps(loaded, _plan(loaded, task, options), options), whole(loaded.client)))
 
     def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Iterator[Event]:
-        """The same as events, as they come: the decision, pieces of text, and the reply."""
+        """The same as events, as they come: the decision, pieces of text, and the reply.
+
+        Closing it stops the request at once.
+        """
         loaded = self._loaded
-        plan = _plan(loaded, task, options)
-        yield DecisionMade(plan=plan)
-        if plan.request is None:
-            yield Stopped(reply=_abstained(plan))
-            return
-        for event in loaded.client.stream(plan.request):
-            yield _event(loaded, plan, event)
+        yield from drive(_steps(loaded, _plan(loaded, task, options), options), loaded.client.stream)
 
     async def adispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
         """`dispatch` for coroutines."""
         loaded = self._loaded
-        plan = await _aplan(loaded, task, options)
-        if plan.request is None:
-            return _abstained(plan)
-        return _reply(loaded, plan, await loaded.client.acomplete(plan.request))
+        steps = _steps(loaded, await _aplan(loaded, task, options), options)
+        return await alast_reply(adrive(steps, awhole(loaded.client)))
 
     async def astream(self, task: str | Plan, **options: Unpack[RunOptions]) -> AsyncIterator[Event]:
-        """`stream` for coroutines."""
+        """`stream` for coroutines; cancelling it, or closing it, stops the request at once."""
         loaded = self._loaded
-        plan = await _aplan(loaded, task, options)
-        yield DecisionMade(plan=plan)
-        if plan.request is None:
-            yield Stopped(reply=_abstained(plan))
-            return
-        async for event in loaded.client.astream(plan.request):
-            yield _event(loaded, plan, event)
+        steps = _steps(loaded, await _aplan(loaded, task, options), options)
+        async with aclosing(adrive(steps, loaded.client.astream)) as events:
+            async for event in events:
+                yield event
+
+
+def _steps(loaded: Loaded, plan: Plan, options: RunOptions) -> Steps:
+    """The one turn of a run without a session."""
+    return turn_steps(plan, scene_of(loaded.settings, options.get("approve")))
 
 
 def _plan(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
@@ -304,43 +348,18 @@ def _planned(loaded: Loaded, decision: Decision, options: RunOptions) -> Plan:
         attachments=options.get("attachments", ()),
         allow_undefined=options.get("allow_undefined", False),
     )
-    notices = tuple(notice for notice in (model.notice, *_notices(agent)) if notice is not None)
-    return Plan(decision=decision, model=model, request=request, notices=notices)
+    tools = offered_tools(agent, as_tools(options["tools"]) if "tools" in options else loaded.given.tools)
+    request = dataclasses.replace(request, tools=tuple(tool.definition for tool in tools))
+    notices = tuple(notice for notice in (model.notice, *_notices(agent, tools)) if notice is not None)
+    return Plan(decision=decision, model=model, request=request, notices=notices, tools=tools)
 
 
-def _notices(agent: Agent) -> Iterator[str]:
+def _notices(agent: Agent, tools: Sequence[Tool]) -> Iterator[str]:
     """What an agent's file asks for and does not get."""
-    asked = [*(agent.tools.allowed or ()), *(f"MCP server {name}" for name in agent.mcp_servers)]
-    if asked:
-        shown = ", ".join(asked[:4]) + (", ..." if len(asked) > 4 else "")
-        yield f"its file names tools ({shown}); it is run without any"
+    missing = unavailable_tools(agent, tools)
+    if missing:
+        shown = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
+        instead = f"with {', '.join(tool.name for tool in tools)} alone" if tools else "without any"
+        yield f"its file names tools{' that are not here' if tools else ''} ({shown}); it is run {instead}"
     if agent.effort and agent.effort.lower() not in EFFORTS:
         yield f'the effort "{agent.effort}" is none of {", ".join(EFFORTS)}; it is not sent'
-
-
-def _abstained(plan: Plan) -> Reply:
-    return Reply(plan=plan, text="", stop_reason=ABSTAINED)
-
-
-def _event(loaded: Loaded, plan: Plan, event: TextDelta | Completion) -> Event:
-    return event if isinstance(event, TextDelta) else Stopped(reply=_reply(loaded, plan, event))
-
-
-def _reply(loaded: Loaded, plan: Plan, completion: Completion) -> Reply:
-    _logger.info(
-        "%s stopped: %s, %d tokens in, %d out, request %s",
-        completion.model,
-        completion.stop_reason,
-        completion.usage.prompt_tokens,
-        completion.usage.output_tokens,
-        completion.request_id,
-    )
-    return Reply(
-        plan=plan,
-        text=completion.text,
-        stop_reason=completion.stop_reason,
-        usage=completion.usage,
-        cost=cost_of(completion.usage, completion.model, loaded.settings.llm.prices),
-        model=completion.model,
-        request_id=completion.request_id,
-    )

@@ -25,6 +25,7 @@ from dispatcher.registry import Registry
 from dispatcher.routing import Router
 from dispatcher.routing.rules import compile_rules
 from dispatcher.routing.weights import load_weights
+from dispatcher.runtime.tools import Tool
 from dispatcher.settings import LoadedSettings, Settings, load_settings
 
 __all__ = ["Given", "Loaded", "anthropic_judge", "load", "read"]
@@ -38,6 +39,7 @@ class Given:
 
     client: LLMClient | None = None
     judge: Judge | None = None
+    tools: tuple[Tool, ...] = ()
     memory: JudgeMemory = field(default_factory=JudgeMemory)
 
 

@@ -6,29 +6,53 @@ from dataclasses import dataclass, field
 
 from dispatcher.llm import COMPLETE_STOPS, NOT_SENT, ModelChoice, Request, TextDelta, Usage
 from dispatcher.routing import Decision
+from dispatcher.runtime.tools import Tool, ToolCall, ToolResult
+from dispatcher.sessions import Turn
 
-__all__ = ["ABSTAINED", "DecisionMade", "Event", "Plan", "Reply", "Stopped"]
+__all__ = [
+    "ABSTAINED",
+    "MAX_ITERATIONS",
+    "DecisionMade",
+    "Event",
+    "HandedOver",
+    "HistoryTrimmed",
+    "Plan",
+    "Reply",
+    "Stopped",
+    "ToolCalled",
+    "ToolReturned",
+    "TornTurnFound",
+    "UsageReported",
+]
 
 ABSTAINED = "abstained"
 """The stop reason of a run for which no agent was sure enough; nothing was sent."""
 
+MAX_ITERATIONS = "max_iterations"
+"""The stop reason of a turn whose model wanted to call tools once more than it may be asked."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run is going to do: who, which model, what is sent. Without a request where the router abstained."""
+    """What a run is going to do: who, which model, what is sent, and which tools may be called.
+
+    Without a request where the router abstained.
+    """
 
     decision: Decision
     model: ModelChoice | None = None
     request: Request | None = None
     notices: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """The outcome of a run.
 
-    `stop_reason` is the Messages API's word, or `not_sent` (no credential), or `abstained`. `cost` is in US dollars,
-    and None where the model's price is not known.
+    `stop_reason` is the Messages API's word, or `not_sent` (no credential), `abstained` or `max_iterations`. `text` is
+    what was said last, `usage` and `cost` are those of all requests of the turn; `cost` is in US dollars,
+    and None where the model's price is not known. `turn` is what its session keeps of it, if it has one.
     """
 
     plan: Plan
@@ -38,6 +62,7 @@ class Reply:
     cost: float | None = None
     model: str | None = None
     request_id: str | None = None
+    turn: Turn | None = None
 
     @property
     def decision(self) -> Decision:
@@ -67,4 +92,65 @@ class Stopped:
     reply: Reply
 
 
-Event = DecisionMade | TextDelta | Stopped
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TornTurnFound:
+    """The session's last turn was cut off by the end of its process; it is kept, and not sent with the next ones."""
+
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver:
+    """The conversation goes from one agent to another."""
+
+    before: str
+    after: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryTrimmed:
+    """The oldest turns of the conversation don't fit into the model's window any more, and are not sent.
+
+    `turns` says how many. `was_refused` tells that the service itself found the conversation too long; the request is
+    then made again without them.
+    """
+
+    turns: int
+    was_refused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCalled:
+    """The model calls a tool; it has not been approved yet."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolReturned:
+    """What the model is given for its call."""
+
+    result: ToolResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReported:
+    """What one request took; `cost` is in US dollars, None where the model's price is not known."""
+
+    model: str
+    usage: Usage
+    cost: float | None
+
+
+Event = (
+    DecisionMade
+    | TornTurnFound
+    | HandedOver
+    | HistoryTrimmed
+    | TextDelta
+    | ToolCalled
+    | ToolReturned
+    | UsageReported
+    | Stopped
+)

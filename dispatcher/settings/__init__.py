@@ -14,7 +14,9 @@ from dispatcher.settings.tree import (
     Price,
     RoutingSettings,
     Rule,
+    SessionSettings,
     Settings,
+    ToolSettings,
 )
 
 __all__ = [
@@ -26,7 +28,9 @@ __all__ = [
     "Price",
     "RoutingSettings",
     "Rule",
+    "SessionSettings",
     "Settings",
+    "ToolSettings",
     "load_settings",
     "settings_schema",
 ]

@@ -16,7 +16,14 @@ import yaml
 
 from dispatcher.errors import ConfigError
 
-__all__ = ["ConfigFile", "default_config_text", "read_config_file", "user_config_path", "user_folder"]
+__all__ = [
+    "ConfigFile",
+    "default_config_text",
+    "read_config_file",
+    "user_config_path",
+    "user_folder",
+    "user_state_folder",
+]
 
 FILE_NAME = "config.yaml"
 TOP_KEY = "dispatcher"
@@ -47,6 +54,13 @@ def user_folder(environment: Mapping[str, str]) -> Path:
     if sys.platform == "win32":
         return Path(environment.get("APPDATA") or Path.home() / "AppData" / "Roaming") / "agent-dispatcher"
     return Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "agent-dispatcher"
+
+
+def user_state_folder(environment: Mapping[str, str]) -> Path:
+    """The folder of what the program keeps for the user, by the platform's convention."""
+    if sys.platform == "win32":
+        return Path(environment.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "agent-dispatcher"
+    return Path(environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "agent-dispatcher"
 
 
 def user_config_path(environment: Mapping[str, str]) -> Path:

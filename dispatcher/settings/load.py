@@ -2,7 +2,7 @@
 
 Every setting has an environment variable: its path in capitals after `DISPATCH_` (`routing.min_confidence` is
 `DISPATCH_ROUTING_MIN_CONFIDENCE`). A project's config.yaml comes with somebody else's code, so it may not say where
-the key is sent.
+the key is sent, or what is kept of conversations.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from dispatcher.settings.tree import (
     Price,
     RoutingSettings,
     Rule,
+    SessionSettings,
     Settings,
+    ToolSettings,
 )
 
 __all__ = ["LoadedSettings", "load_settings", "settings_schema"]
@@ -43,10 +45,18 @@ _SECTIONS: tuple[KeyPath, ...] = (
     ("variables",),
     ("llm", "aliases"),
     ("llm", "prices"),
+    ("sessions",),
+    ("tools",),
 )
 _LISTS: tuple[KeyPath, ...] = (("agents",), ("disabled",))  # one entry may stand without brackets
-_PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("routing", "weights"))
-_NOT_FROM_A_PROJECT: tuple[KeyPath, ...] = (("llm", "base_url"), ("llm", "api_key_env"))
+_PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("routing", "weights"), ("sessions", "path"))
+_NOT_FROM_A_PROJECT: Mapping[KeyPath, str] = {
+    ("llm", "base_url"): "where your key is sent",
+    ("llm", "api_key_env"): "where your key is sent",
+    ("sessions", "store"): "whether your conversations are kept",
+    ("sessions", "path"): "where your conversations are kept",
+    ("sessions", "keep_days"): "how long your conversations are kept",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,12 +176,12 @@ def _file_layer(file: ConfigFile | None, *, is_trusted: bool) -> tuple[_Layer | 
     for keys in _PATHS:
         if keys in values:
             values[keys] = _beside(file.path, values[keys])
-    for keys in _NOT_FROM_A_PROJECT:
+    for keys, decided in _NOT_FROM_A_PROJECT.items():
         if not is_trusted and keys in values:
             del values[keys]
             notices.append(
                 f"{file.location(keys)}: {'.'.join(keys)} is ignored in a project's config.yaml, since it decides "
-                f"where your key is sent; set it in your own config, in {variable_name(keys)}, or with --config"
+                f"{decided}; set it in your own config, in {variable_name(keys)}, or with --config"
             )
     return _Layer(name=str(file.path), values=values, file=file), tuple(notices)
 
@@ -298,6 +308,8 @@ def _tree_at(keys: KeyPath) -> type[Any]:
         ("judge",): JudgeSettings,
         ("llm",): LLMSettings,
         ("enrich",): EnrichSettings,
+        ("sessions",): SessionSettings,
+        ("tools",): ToolSettings,
     }
     return sections.get(keys, Settings)
 

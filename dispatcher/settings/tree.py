@@ -19,7 +19,9 @@ __all__ = [
     "Price",
     "RoutingSettings",
     "Rule",
+    "SessionSettings",
     "Settings",
+    "ToolSettings",
 ]
 
 _STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True, "coerce_numbers_to_str": True}
@@ -136,6 +138,8 @@ class LLMSettings:
     """How often a request is tried again after 429, 5xx, 529 or a lost connection."""
     max_tokens: Annotated[int, Gt(0)] = 16_000
     """The longest answer, in tokens."""
+    context_window: Annotated[int, Gt(0)] = 200_000
+    """The model's window, in tokens, prompt and answer together; a longer conversation loses its oldest turns."""
     offline: Literal["preview", "error"] = "preview"
     """Without a credential: show what would be sent, or fail."""
     prices: Mapping[str, Price] = field(default_factory=dict)
@@ -154,6 +158,35 @@ class EnrichSettings:
     """How many example tasks are asked for each agent."""
     concurrency: Annotated[int, Ge(1), Le(64)] = 4
     """How many calls are made at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """The conversations that the command line keeps; a library keeps what its caller gives it a store for.
+
+    None of it is read from a project's config.yaml.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    store: bool = True
+    """Whether a task's conversation is kept on this machine, so that `--continue` can go on with it."""
+    path: str | None = None
+    """The file they are kept in, in place of one in the user's state folder."""
+    keep_days: Annotated[float, Gt(0), Le(36_500)] = 30.0
+    """Days after its last turn on which a conversation is deleted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSettings:
+    """The tools that a program gives to agents."""
+
+    __pydantic_config__ = _STRICT
+
+    max_iterations: Annotated[int, Gt(0)] = 25
+    """How often a model is asked in one turn at most; an agent's file may say less, not more."""
+    max_result_chars: Annotated[int, Gt(0)] = 40_000
+    """The longest result of a tool that a model is given, in characters; the rest is cut off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,9 +211,13 @@ class Settings:
     """Keyword rules, tried in order; the first that forces an agent decides."""
     routing: RoutingSettings = field(default_factory=RoutingSettings)
     """How an agent is chosen."""
-    judge: JudgeSettings = field(default_factory=JudgeSettings)
-    """The model that picks among the best agents."""
     llm: LLMSettings = field(default_factory=LLMSettings)
     """The model's service."""
+    judge: JudgeSettings = field(default_factory=JudgeSettings)
+    """The model that picks among the best agents."""
     enrich: EnrichSettings = field(default_factory=EnrichSettings)
     """How a model writes example tasks for the agents."""
+    sessions: SessionSettings = field(default_factory=SessionSettings)
+    """The conversations that the command line keeps."""
+    tools: ToolSettings = field(default_factory=ToolSettings)
+    """The tools that a program gives to agents."""
