@@ -2,7 +2,7 @@
 
 A turn that goes on with the subject stays; a new subject is routed as any task is. What tells them apart are a few
 signs, each a number: how well others fit the task compared with the agent that has the conversation (whose words count
-besides, with less weight), whether it is brief, and words that point back or speak of something new.
+besides, with less weight), how much it says by itself, how it begins, and words that point back or to something new.
 Their weights were fitted on eval/conversations/tune.jsonl by eval/bench/fit_sticky.py. No I/O; needs nothing of the
 router but its decisions.
 """
@@ -26,8 +26,8 @@ Route = Callable[[str], Decision]
 _AUTO = re.compile(r"\s*@auto\b[\s:,]*", re.IGNORECASE)
 _DECIDED = (How.FORCED, How.MENTION, How.RULE, How.CHOSEN)  # what somebody has said goes before what seems likely
 _MOST_TASKS = 4  # of the conversation, the last ones
-_CONVERSATION_WEIGHT = 0.2  # of its words, where the task's count 1
-_BRIEF = 6  # words
+_CONVERSATION_WEIGHT = 0.1  # of its words, where the task's count 1
+_MOST_SUBJECT = 8  # words of its own subject that count
 _RETURN_WEIGHT = 0.4  # what it adds to an earlier agent's score if all of the task's words were said to it
 
 _POINTS_BACK = re.compile(
@@ -41,6 +41,22 @@ _CHANGES_SOMETHING = re.compile(
     re.IGNORECASE,
 )
 _OWN = re.compile(r"\b(our|my)\b", re.IGNORECASE)
+_OF_THE_ANSWER = re.compile(
+    r"\b(you (say|said|list|wrote|mean|suggest\w*|gave|put|use|used)|your (answer|opinion|version|list|draft|example)|"
+    r"(this|that|these|those) (version|one|part|list))\b",
+    re.IGNORECASE,
+)
+_GOES_ON = re.compile(
+    r"\s*(and|or|but|also|so|then|yes|no|yeah|ok|okay|why|what about|how about|what if|which|where|how (long|much|many|"
+    r"often|sure)|the|it'?s|he|she|they|there|is|are|does|would|could|can|should|in|on|for|only|about|with|from|at|"
+    r"even|less|more|too|both|all|half|most|some)\b",
+    re.IGNORECASE,
+)
+_ANNOUNCES = re.compile(
+    r"\s*((ok|so|and),?\s+)?(btw|by the way|back to|coming back to|something else|unrelated|moving on|on another note|"
+    r"(a |one )?(different|another|new|separate|other|next) (question|topic|thing|subject|task))\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,23 +80,27 @@ class Stickiness:
         return 1.0 / (1.0 + math.exp(-self.bias - sum(self.weights[name] * signs[name] for name in self.weights)))
 
 
-SIGNS = ("lead", "evidence", "brief", "points_back", "changes", "own")
+SIGNS = ("lead", "evidence", "subject", "points_back", "changes", "of_the_answer", "goes_on", "own", "announces")
 """lead: how much better the best other agent fits, the conversation's words included; evidence: that, times the
-confidence that another agent is right; brief: whether the task has but a few words; and whether it has words that point
-back ("it"), ask for a change ("shorter"), or speak of one's own things ("our").
+confidence that another agent is right; subject: the logarithm of the number of words that carry meaning, up to eight;
+and whether there are words that point back ("it"), ask for a change ("shorter"), speak of the answer ("your list"), go
+on at the beginning ("and"), speak of one's own things ("our"), or announce another subject ("by the way").
 """
 
 FITTED = Stickiness(
     weights={
-        "lead": 2.427,
-        "evidence": 4.371,
-        "brief": -3.766,
-        "points_back": -1.902,
-        "changes": -0.974,
-        "own": 1.493,
+        "lead": 1.909,
+        "evidence": 7.219,
+        "subject": 3.469,
+        "points_back": -1.108,
+        "changes": -0.893,
+        "of_the_answer": -3.593,
+        "goes_on": -0.975,
+        "own": 1.448,
+        "announces": 3.217,
     },
-    bias=0.537,
-    threshold=0.18,
+    bias=-7.390,
+    threshold=0.22,
 )
 
 
@@ -123,10 +143,13 @@ def signs_of(
     return {
         "lead": lead,
         "evidence": 0.0 if is_first else max(0.0, lead) * fresh.confidence,
-        "brief": float(len(task.split()) <= _BRIEF),
+        "subject": math.log(1 + min(len(content_stems(analyze(task))), _MOST_SUBJECT)),
         "points_back": float(_POINTS_BACK.search(task) is not None),
         "changes": float(_CHANGES_SOMETHING.search(task) is not None),
+        "of_the_answer": float(_OF_THE_ANSWER.search(task) is not None),
+        "goes_on": float(_GOES_ON.match(task) is not None),
         "own": float(_OWN.search(task) is not None),
+        "announces": float(_ANNOUNCES.match(task) is not None),
     }
 
 

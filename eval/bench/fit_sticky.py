@@ -20,7 +20,7 @@ from dispatcher.evaluation.conversations import labelled_turns, read_conversatio
 from dispatcher.runtime.sticky import SIGNS, signs_of
 
 KEPT, CAUGHT = 0.90, 0.85
-SPEAK_FOR_CHANGE = ("lead", "evidence", "own")
+SPEAK_FOR_CHANGE = ("lead", "evidence", "subject", "own", "announces")
 
 
 def main(agents: str, conversations: str) -> None:
