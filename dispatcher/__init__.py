@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from dispatcher.registry import Registry
     from dispatcher.routing import Candidate, Decision, Evidence, How, Judgement, Outcome, Router
     from dispatcher.runtime import (
+        AgentAnswered,
+        AgentAsked,
         Attachment,
         DecisionMade,
         Dispatcher,
@@ -69,7 +71,15 @@ if TYPE_CHECKING:
         UsageReported,
         load_attachment,
     )
-    from dispatcher.sessions import MemorySessionStore, SessionInfo, SessionStore, SQLiteSessionStore, Turn, TurnState
+    from dispatcher.sessions import (
+        Handoff,
+        MemorySessionStore,
+        SessionInfo,
+        SessionStore,
+        SQLiteSessionStore,
+        Turn,
+        TurnState,
+    )
     from dispatcher.settings import Rule, Settings, load_settings
 
 _PLACES = {
@@ -112,6 +122,8 @@ _PLACES = {
     "dispatcher.registry": ("Registry",),
     "dispatcher.routing": ("Candidate", "Decision", "Evidence", "How", "Judgement", "Outcome", "Router"),
     "dispatcher.runtime": (
+        "AgentAnswered",
+        "AgentAsked",
         "Attachment",
         "DecisionMade",
         "Dispatcher",
@@ -133,6 +145,7 @@ _PLACES = {
         "load_attachment",
     ),
     "dispatcher.sessions": (
+        "Handoff",
         "MemorySessionStore",
         "SQLiteSessionStore",
         "SessionInfo",
@@ -146,6 +159,8 @@ _PLACE_OF = {name: module for module, names in _PLACES.items() for name in names
 
 __all__ = [
     "Agent",
+    "AgentAnswered",
+    "AgentAsked",
     "AgentFileError",
     "AnthropicClient",
     "AnthropicJudge",
@@ -165,6 +180,7 @@ __all__ = [
     "Evidence",
     "Example",
     "HandedOver",
+    "Handoff",
     "HistoryTrimmed",
     "How",
     "Judge",

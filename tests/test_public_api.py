@@ -14,6 +14,8 @@ import dispatcher
 
 PUBLIC_NAMES = [
     "Agent",
+    "AgentAnswered",
+    "AgentAsked",
     "AgentFileError",
     "AnthropicClient",
     "AnthropicJudge",
@@ -33,6 +35,7 @@ PUBLIC_NAMES = [
     "Evidence",
     "Example",
     "HandedOver",
+    "Handoff",
     "HistoryTrimmed",
     "How",
     "Judge",

@@ -15,6 +15,7 @@ import yaml
 from dispatcher import ConfigError, Rule, Settings
 from dispatcher.settings import (
     EnrichSettings,
+    HandoffSettings,
     JudgeSettings,
     LLMSettings,
     LoadedSettings,
@@ -136,6 +137,9 @@ ENVIRONMENT = {
     "DISPATCH_SESSIONS_KEEP_DAYS": ("7", 7),
     "DISPATCH_TOOLS_MAX_ITERATIONS": ("3", 3),
     "DISPATCH_TOOLS_MAX_RESULT_CHARS": ("99", 99),
+    "DISPATCH_HANDOFFS_OFFER": ("found", "found"),
+    "DISPATCH_HANDOFFS_TOP_K": ("2", 2),
+    "DISPATCH_HANDOFFS_MAX_DEPTH": ("1", 1),
 }
 
 
@@ -157,6 +161,7 @@ def vars_of(settings: Settings) -> dict[str, Any]:
         "enrich": EnrichSettings,
         "sessions": SessionSettings,
         "tools": ToolSettings,
+        "handoffs": HandoffSettings,
     }
     for section, tree in sections.items():
         values = top.pop(section)

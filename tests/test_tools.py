@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,17 +14,14 @@ import pytest
 
 from dispatcher import (
     Agent,
-    Completion,
     Dispatcher,
     Event,
     Registry,
     Reply,
-    Request,
     Settings,
     Source,
     SQLiteSessionStore,
     Stopped,
-    TextDelta,
     Tool,
     ToolCall,
     ToolCalled,
@@ -40,8 +37,7 @@ from dispatcher.runtime import MAX_ITERATIONS
 from dispatcher.runtime.tools import offered_tools, unavailable_tools
 from dispatcher.settings import LLMSettings, Price, ToolSettings
 from tests.scripted_server import calls, says, serve
-
-Script = Completion | Exception
+from tests.scripted_turns import Scripted, ends, results_of, wants
 
 
 @dataclasses.dataclass
@@ -89,53 +85,6 @@ def agent_of(**fields: Any) -> Agent:
     return Agent(name="helper", description="Helps.", prompt="You help.\n", source=source, **fields)
 
 
-def wants(*wanted: tuple[str, Mapping[str, Any]], text: str = "") -> Completion:
-    """An answer that calls tools."""
-    blocks = [
-        {"type": "tool_use", "id": f"t{number}", "name": name, "input": dict(arguments)}
-        for number, (name, arguments) in enumerate(wanted)
-    ]
-    texts = [{"type": "text", "text": text}]
-    return Completion(
-        text=text,
-        model="m",
-        stop_reason="tool_use",
-        usage=Usage(input_tokens=10, output_tokens=1),
-        content=(*texts, *blocks),
-    )
-
-
-def ends(text: str = "done") -> Completion:
-    return Completion(text=text, model="m", stop_reason="end_turn", usage=Usage(input_tokens=20, output_tokens=2))
-
-
-class Scripted:
-    """Answers as it is scripted; the last answer stays."""
-
-    def __init__(self, *script: Script) -> None:
-        self.script = list(script)
-        self.requests: list[Request] = []
-
-    def complete(self, request: Request) -> Completion:
-        self.requests.append(request)
-        answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def stream(self, request: Request) -> Iterator[TextDelta | Completion]:
-        completion = self.complete(request)
-        yield TextDelta(text=completion.text)
-        yield completion
-
-    async def acomplete(self, request: Request) -> Completion:
-        return self.complete(request)
-
-    async def astream(self, request: Request) -> AsyncIterator[TextDelta | Completion]:
-        for piece in self.stream(request):
-            yield piece
-
-
 def dispatcher_of(client: Any, *tools: Any, agent: Agent | None = None, **options: Any) -> Dispatcher:
     return Dispatcher(Registry.from_agents([agent or agent_of()]), client=client, tools=tools, **options)
 
@@ -165,13 +114,6 @@ def run(request: pytest.FixtureRequest) -> Run:
         return events[-1].reply
 
     return run_task
-
-
-def results_of(request: Request) -> list[tuple[str, bool]]:
-    """The results that a request sends: text and whether it is an error."""
-    content = request.messages[-1].content
-    assert not isinstance(content, str)
-    return [(str(block["content"]), bool(block.get("is_error"))) for block in content]
 
 
 # --- what a model is told

@@ -18,6 +18,7 @@ from dispatcher.llm import ModelChoice, Usage, request_body
 from dispatcher.registry import PassedOver, Registry
 from dispatcher.routing import Decision, Evidence, Explanation, How, Judgement, Outcome
 from dispatcher.runtime import Plan, Reply
+from dispatcher.sessions import Handoff
 
 __all__ = [
     "OUTPUTS",
@@ -110,6 +111,8 @@ class RunOutput(TypedDict):
     session: str | None
     """The session that it is a turn of, if that is kept."""
     turn: int | None
+    handoffs: list[Handoff]
+    """Agents that turned to others: whom they passed the conversation on to, or asked."""
     notices: list[str]
     errors: list[Diagnostic]
     """The agent files that were lost."""
@@ -255,6 +258,7 @@ def run_output(
         "request_id": reply.request_id if reply else None,
         "session": session if reply and reply.turn else None,
         "turn": reply.turn.number if reply and reply.turn else None,
+        "handoffs": list(reply.handoffs) if reply else [],
         "notices": [*notices, *plan.notices],
         "errors": list(registry.errors),
     }

@@ -8,7 +8,7 @@ from dispatcher.cli.console import Console, one_line, short
 from dispatcher.llm import ModelChoice
 from dispatcher.registry import Registry
 from dispatcher.routing import Candidate, Decision, Evidence, Explanation, How, Judgement
-from dispatcher.runtime import Event, HistoryTrimmed, Plan, Reply, TornTurnFound
+from dispatcher.runtime import AgentAnswered, AgentAsked, Event, HandedOver, HistoryTrimmed, Plan, Reply, TornTurnFound
 
 __all__ = [
     "offered",
@@ -115,6 +115,14 @@ def show_event(event: Event, console: Console) -> None:
     ):  # what was known before stands among the plan's notices
         turns = "turn was" if event.turns == 1 else f"{event.turns} turns were"
         console.notice(f"the service found the conversation too long; its first {turns} left out")
+
+    elif isinstance(event, HandedOver) and not event.is_new_subject:
+        console.say(f"→ {event.after} takes over from {event.before}", style="bold")
+        console.say(one_line(event.reason, console.width - 2), indent=2)
+    elif isinstance(event, AgentAsked):
+        console.say(f"{event.before} asks {event.after}: {one_line(event.question, console.width)}", indent=2)
+    elif isinstance(event, AgentAnswered) and event.is_error:
+        console.say(f"{event.after}: {one_line(event.answer, console.width)}", indent=2)
 
 
 def describe_model(choice: ModelChoice) -> str:

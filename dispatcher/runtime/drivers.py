@@ -50,7 +50,7 @@ def drive(steps: Steps, ask: Asking, store: SessionStore | None = None) -> Itera
             try:
                 if isinstance(step, Ask):
                     _check_waitless(step.tools)
-                    fed = yield from _heard(ask, step.request)
+                    fed = yield from _heard(ask, step)
                 elif isinstance(step, Keep):
                     _put(store, step)
                 elif isinstance(step, (GetApproval, UseTool)):
@@ -76,8 +76,8 @@ async def adrive(steps: Steps, ask: AsyncAsking, store: SessionStore | None = No
             fed: object = None
             try:
                 if isinstance(step, Ask):
-                    hearing = _Hearing()
-                    async with aclosing(_aheard(ask, step.request, hearing)) as pieces:
+                    hearing = _Hearing(is_quiet=step.is_quiet)
+                    async with aclosing(_aheard(ask, step, hearing)) as pieces:
                         async for piece in pieces:
                             yield piece
                     fed = hearing.completion()
@@ -118,7 +118,8 @@ def _reply_of(last: Event) -> Reply:
 class _Hearing:
     """An answer as it comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_quiet: bool = False) -> None:
+        self._is_quiet = is_quiet
         self._parts: list[str] = []
         self._completion: Completion | None = None
 
@@ -131,6 +132,8 @@ class _Hearing:
         if isinstance(piece, Completion):
             self._completion = piece
             return None
+        if self._is_quiet:
+            return None
         self._parts.append(piece.text)
         return piece
 
@@ -140,10 +143,10 @@ class _Hearing:
         return self._completion
 
 
-def _heard(ask: Asking, request: Request) -> Generator[Event, None, Completion]:
+def _heard(ask: Asking, step: Ask) -> Generator[Event, None, Completion]:
     """The answer to a request, its pieces of text on the way."""
-    hearing = _Hearing()
-    pieces = ask(request)
+    hearing = _Hearing(is_quiet=step.is_quiet)
+    pieces = ask(step.request)
     try:
         for piece in pieces:
             if (text := hearing.take(piece)) is not None:
@@ -156,9 +159,9 @@ def _heard(ask: Asking, request: Request) -> Generator[Event, None, Completion]:
             close()
 
 
-async def _aheard(ask: AsyncAsking, request: Request, hearing: _Hearing) -> AsyncGenerator[Event, None]:
+async def _aheard(ask: AsyncAsking, step: Ask, hearing: _Hearing) -> AsyncGenerator[Event, None]:
     """`_heard` for coroutines, which can't return: the answer is in `hearing` afterwards."""
-    pieces = ask(request)
+    pieces = ask(step.request)
     try:
         async for piece in pieces:
             if (text := hearing.take(piece)) is not None:

@@ -14,11 +14,14 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dispatcher.errors import DispatcherError, PromptTooLongError, SessionError, SessionStoreError
-from dispatcher.llm import NOT_SENT, Completion, Message, Request, cost_of
+from dispatcher.errors import DispatcherError, LLMError, PromptTooLongError, SessionError, SessionStoreError
+from dispatcher.llm import COMPLETE_STOPS, NOT_SENT, Completion, Message, Request, Usage, cost_of
+from dispatcher.runtime.handoffs import Peers, ask_agent, handoff, is_of, refused, took_over
 from dispatcher.runtime.reply import (
     ABSTAINED,
     MAX_ITERATIONS,
+    AgentAnswered,
+    AgentAsked,
     DecisionMade,
     Event,
     HandedOver,
@@ -37,11 +40,12 @@ from dispatcher.runtime.tools import (
     ToolCall,
     ToolResult,
     call_result,
+    checked_arguments,
     denied_result,
     unknown_result,
 )
-from dispatcher.runtime.window import Fitted, History, fit
-from dispatcher.sessions import Turn, TurnState
+from dispatcher.runtime.window import Fitted, History, fit, without_calls
+from dispatcher.sessions import Handoff, Turn, TurnState
 from dispatcher.sessions.turn import new_turn_id, now
 from dispatcher.settings import Price, Settings, ToolSettings
 
@@ -63,10 +67,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """Send a request; feed the Completion. Pieces of text go straight to the caller. `tools` are those it offers."""
+    """Send a request; feed the Completion. `tools` are those it offers.
+
+    Pieces of text go straight to the caller, unless it `is_quiet`: what one agent answers to another is not for users.
+    """
 
     request: Request
     tools: tuple[Tool, ...] = ()
+    is_quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +158,33 @@ class Scene:
         return dataclasses.replace(self.told((len(self.history) + 1) // 2), is_told=False)
 
 
+class Tab:
+    """What agents that were asked took, and who turned to whom, until it is put into the turn."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.handoffs: list[Handoff] = []
+        self._usage = Usage()
+        self._cost: float | None = 0.0
+
+    def take(self, completion: Completion, scene: Scene) -> None:
+        self.requests += 1
+        cost = cost_of(completion.usage, completion.model, scene.prices)
+        self._usage = self._usage + completion.usage
+        self._cost = None if cost is None or self._cost is None else self._cost + cost
+
+    def settled(self, turn: Turn) -> Turn:
+        """The turn with what is on the tab, which is empty then."""
+        cost = None if turn.cost is None or self._cost is None else turn.cost + self._cost
+        if self._usage == Usage():
+            cost = turn.cost
+        turn = dataclasses.replace(
+            turn, usage=turn.usage + self._usage, cost=cost, handoffs=(*turn.handoffs, *self.handoffs)
+        )
+        self._usage, self._cost, self.handoffs = Usage(), 0.0, []
+        return turn
+
+
 def scene_of(settings: Settings, approve: Approve | None) -> Scene:
     """The scene of a turn without a session."""
     return Scene(prices=settings.llm.prices, window=settings.llm.context_window, approve=approve, limits=settings.tools)
@@ -168,26 +203,33 @@ def turn_steps(plan: Plan, scene: Scene) -> Steps:
         yield from _keep(turn, scene)
         yield Stopped(reply=_reply(plan, turn, scene))
         return
+    tab = Tab()
     try:
         yield from _keep(turn, scene)
         for asked in itertools.count(1):
             completion, scene = yield from _asked(plan, turn.messages, scene)
+            tab.requests += 1
             turn = _heard(turn, completion, scene)
-            if completion.stop_reason != NOT_SENT:
-                cost = cost_of(completion.usage, completion.model, scene.prices)
-                yield UsageReported(model=completion.model, usage=completion.usage, cost=cost)
-            calls = _calls(completion, str(turn.agent))
+            yield from _reported(completion, scene)
+            calls = _calls(completion, _name_of(plan))
             if not calls:
                 break
-            if asked >= _most_iterations(plan, scene):
+            if tab.requests >= scene.limits.max_iterations or asked >= _most_iterations(plan, scene):
                 turn = dataclasses.replace(turn, stop_reason=MAX_ITERATIONS)
                 break
-            results = yield from _results(calls, plan.tools, scene)
-            turn = dataclasses.replace(turn, messages=(*turn.messages, _results_message(results)))
+            done = yield from _results(calls, plan, scene, tab)
+            turn = tab.settled(dataclasses.replace(turn, messages=(*turn.messages, _results_message(done.results))))
+            if done.passed_on is not None:
+                message = done.passed_on.decision.reason
+                yield HandedOver(
+                    before=_name_of(plan), after=_name_of(done.passed_on), reason=message, is_new_subject=False
+                )
+                plan = done.passed_on
+                turn = dataclasses.replace(turn, agent=_name_of(plan))
             yield from _keep(turn, scene)
     except Interruption as stop:
         with contextlib.suppress(SessionError):  # what interrupted goes first; the turn will be found torn
-            yield from _keep(_interrupted(turn, stop), scene)
+            yield from _keep(_interrupted(tab.settled(turn), stop), scene)
         raise stop.cause from None
     turn = dataclasses.replace(turn, state=TurnState.DONE, ended=now())
     try:
@@ -197,7 +239,9 @@ def turn_steps(plan: Plan, scene: Scene) -> Steps:
     yield Stopped(reply=_reply(plan, turn, scene, completion))
 
 
-def _asked(plan: Plan, own: Sequence[Message], scene: Scene) -> Generator[Step, Any, tuple[Completion, Scene]]:
+def _asked(
+    plan: Plan, own: Sequence[Message], scene: Scene, *, is_quiet: bool = False
+) -> Generator[Step, Any, tuple[Completion, Scene]]:
     """The answer to the turn so far, after as much of the conversation before it as the model takes.
 
     The scene comes back without what was left out, so that it is told once and not tried again.
@@ -209,8 +253,9 @@ def _asked(plan: Plan, own: Sequence[Message], scene: Scene) -> Generator[Step, 
             scene = scene.told(fitted.dropped)
             yield HistoryTrimmed(turns=scene.unread, was_refused=was_refused)
         try:
-            sent = dataclasses.replace(request, messages=fitted.messages)
-            completion: Completion = yield Ask(request=sent, tools=plan.tools)
+            messages = fitted.messages if request.tools else without_calls(fitted.messages)
+            sent = dataclasses.replace(request, messages=messages)
+            completion: Completion = yield Ask(request=sent, tools=plan.tools, is_quiet=is_quiet)
         except Interruption as stop:
             if stop.partial or not scene.history or not isinstance(stop.cause, PromptTooLongError):
                 raise
@@ -226,29 +271,126 @@ def _request_of(plan: Plan) -> Request:
     return plan.request
 
 
-def _results(
-    calls: Sequence[ToolCall], tools: Sequence[Tool], scene: Scene
-) -> Generator[Step, Any, tuple[ToolResult, ...]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What became of the calls of one answer; `passed_on` is the plan of the agent that has the turn now."""
+
+    results: tuple[ToolResult, ...]
+    passed_on: Plan | None = None
+
+
+def _results(calls: Sequence[ToolCall], plan: Plan, scene: Scene, tab: Tab) -> Generator[Step, Any, Done]:
     """What becomes of the calls of one answer, in their order."""
     found: list[ToolResult] = []
+    passed_on: Plan | None = None
     for call in calls:
         yield ToolCalled(call=call)
-        result = yield from _result(call, tools, scene)
+        result = yield from _result(call, plan, scene, tab)
+        if isinstance(result, Plan):
+            if passed_on is None:
+                passed_on = result
+                tab.handoffs.append(_record(call, result, is_question=False))
+                result = took_over(call, _name_of(result), result.decision.reason)
+            else:
+                result = refused(call, f'the conversation is already passed on to "{_name_of(passed_on)}"')
         found.append(result)
         yield ToolReturned(result=result)
-    return tuple(found)
+    return Done(results=tuple(found), passed_on=passed_on)
 
 
-def _result(call: ToolCall, tools: Sequence[Tool], scene: Scene) -> Generator[Step, Any, ToolResult]:
-    tool = next((each for each in tools if each.name == call.name), None)
+def _result(call: ToolCall, plan: Plan, scene: Scene, tab: Tab) -> Generator[Step, Any, ToolResult | Plan]:
+    """What a call comes to: a result, or the plan of the agent that the conversation is passed on to."""
+    tool = next((each for each in plan.tools if each.name == call.name), None)
     if tool is None:
-        return unknown_result(call, tools)
+        return unknown_result(call, plan.tools)
     if scene.approve is not None:
         answer = yield GetApproval(call=call, approve=scene.approve)
         if answer is not True:
             return denied_result(call, answer)
+    if plan.peers is not None and (is_of(tool, handoff) or is_of(tool, ask_agent)):
+        return (yield from _turned_to(tool, call, plan.peers, scene, tab))
     outcome = yield UseTool(tool=tool, call=call)
     return call_result(call, outcome, scene.limits.max_result_chars)
+
+
+def _turned_to(
+    tool: Tool, call: ToolCall, peers: Peers, scene: Scene, tab: Tab
+) -> Generator[Step, Any, ToolResult | Plan]:
+    """One agent turns to another: the plan of the one that takes over, or the answer of the one that was asked."""
+    is_question = is_of(tool, ask_agent)
+    try:
+        arguments = checked_arguments(tool, call)
+    except ValueError as problem:  # pydantic's is one
+        return call_result(call, problem, scene.limits.max_result_chars)
+    peer = peers.named(arguments["agent"])
+    text = arguments["question" if is_question else "message"]
+    if peer is None:
+        names = ", ".join(agent.name for agent in peers.agents)
+        return refused(call, f'"{arguments["agent"]}" is none of those that may be turned to: {names}')
+    try:
+        plan = peers.plan(peer, text, text, is_question=is_question)
+    except DispatcherError as problem:
+        return refused(call, f'"{peer.name}" can\'t be run: {problem.message}')
+    if not is_question:
+        return plan
+    yield AgentAsked(before=call.agent, after=peer.name, question=text)
+    answer, is_error = yield from _consulted(plan, scene, tab)
+    tab.handoffs.append(_record(call, plan, is_question=True, answer=None if is_error else answer))
+    yield AgentAnswered(before=call.agent, after=peer.name, answer=answer, is_error=is_error)
+    result = call_result(call, answer, scene.limits.max_result_chars)
+    return dataclasses.replace(result, is_error=is_error)
+
+
+def _consulted(plan: Plan, scene: Scene, tab: Tab) -> Generator[Step, Any, tuple[str, bool]]:
+    """What an agent answers to another one, and whether it came to none: a conversation of its own."""
+    scene = dataclasses.replace(scene, session_id=None, history=(), unread=0)
+    messages = _request_of(plan).messages
+    for asked in itertools.count(1):
+        if tab.requests >= scene.limits.max_iterations - 1:  # the last one is for whoever asked
+            return "it was not asked, since the model may not be asked more often in this turn", True
+        try:
+            completion, scene = yield from _asked(plan, messages, scene, is_quiet=True)
+        except Interruption as stop:
+            if stop.is_wanted or not isinstance(stop.cause, LLMError):
+                raise
+            return f"it gave no answer: {stop.cause.message}", True
+        tab.take(completion, scene)
+        yield from _reported(completion, scene)
+        calls = _calls(completion, _name_of(plan))
+        if not calls:
+            is_whole = completion.stop_reason in COMPLETE_STOPS
+            return completion.text if is_whole else f"{completion.text}\n[{completion.stop_reason}]", not is_whole
+        if asked >= _most_iterations(plan, scene):
+            return f"it came to no answer in {asked} steps", True
+        done = yield from _results(calls, plan, scene, tab)
+        messages = (*messages, Message(role="assistant", content=_blocks(completion)), _results_message(done.results))
+    raise DispatcherError("a count came to its end")
+
+
+def _record(call: ToolCall, plan: Plan, *, is_question: bool, answer: str | None = None) -> Handoff:
+    return Handoff(
+        before=call.agent,
+        after=_name_of(plan),
+        message=plan.decision.reason,
+        is_question=is_question,
+        answer=answer,
+    )
+
+
+def _reported(completion: Completion, scene: Scene) -> Steps:
+    if completion.stop_reason != NOT_SENT:
+        cost = cost_of(completion.usage, completion.model, scene.prices)
+        yield UsageReported(model=completion.model, usage=completion.usage, cost=cost)
+
+
+def _handed_over(before: Plan, after: Plan) -> HandedOver:
+    return HandedOver(
+        before=_name_of(before), after=_name_of(after), reason=after.decision.reason, is_new_subject=False
+    )
+
+
+def _name_of(plan: Plan) -> str:
+    return plan.decision.agent.name if plan.decision.agent is not None else ""
 
 
 def _calls(completion: Completion, agent: str) -> tuple[ToolCall, ...]:
@@ -297,9 +439,7 @@ def _begun(plan: Plan, scene: Scene) -> Turn:
 
 def _heard(turn: Turn, completion: Completion, scene: Scene) -> Turn:
     """The turn with an answer of the model's: its text, or all of its blocks where it calls tools."""
-    has_calls = bool(_calls(completion, ""))
-    blocks = tuple(block for block in completion.content if block.get("type") != "text" or block.get("text"))
-    content = blocks if has_calls else completion.text
+    content = _blocks(completion) if _calls(completion, "") else completion.text
     cost = cost_of(completion.usage, completion.model, scene.prices)
     is_first = turn.stop_reason is None
     return dataclasses.replace(
@@ -310,6 +450,11 @@ def _heard(turn: Turn, completion: Completion, scene: Scene) -> Turn:
         usage=turn.usage + completion.usage,
         cost=cost if is_first else None if cost is None or turn.cost is None else turn.cost + cost,
     )
+
+
+def _blocks(completion: Completion) -> tuple[Mapping[str, Any], ...]:
+    """The blocks of an answer, less empty texts, which the service does not take back."""
+    return tuple(block for block in completion.content if block.get("type") != "text" or block.get("text"))
 
 
 def _interrupted(turn: Turn, stop: Interruption) -> Turn:
@@ -344,4 +489,5 @@ def _reply(plan: Plan, turn: Turn, scene: Scene, completion: Completion | None =
         model=turn.model,
         request_id=completion.request_id if completion is not None else None,
         turn=turn if scene.session_id is not None else None,
+        handoffs=turn.handoffs,
     )

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 
 from dispatcher.llm import COMPLETE_STOPS, NOT_SENT, ModelChoice, Request, TextDelta, Usage
 from dispatcher.routing import Decision
+from dispatcher.runtime.handoffs import Peers
 from dispatcher.runtime.tools import Tool, ToolCall, ToolResult
-from dispatcher.sessions import Turn
+from dispatcher.sessions import Handoff, Turn
 
 __all__ = [
     "ABSTAINED",
     "MAX_ITERATIONS",
+    "AgentAnswered",
+    "AgentAsked",
     "DecisionMade",
     "Event",
     "HandedOver",
@@ -34,7 +37,8 @@ MAX_ITERATIONS = "max_iterations"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run is going to do: who, which model, what is sent, and which tools may be called.
+    """What a run is going to do: who, which model, what is sent, and which tools may be called; `peers` are the
+    agents that this one may turn to.
 
     Without a request where the router abstained.
     """
@@ -44,6 +48,7 @@ class Plan:
     request: Request | None = None
     notices: tuple[str, ...] = ()
     tools: tuple[Tool, ...] = ()
+    peers: Peers | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +56,9 @@ class Reply:
     """The outcome of a run.
 
     `stop_reason` is the Messages API's word, or `not_sent` (no credential), `abstained` or `max_iterations`. `text` is
-    what was said last, `usage` and `cost` are those of all requests of the turn; `cost` is in US dollars,
-    and None where the model's price is not known. `turn` is what its session keeps of it, if it has one.
+    what was said last, `usage` and `cost` are those of all requests of the turn; `cost` is in US dollars, None where a
+    model's price is not known. `plan` is that of the agent that answered, which need not be the one that was chosen
+    first: `handoffs` tells who passed it on, or was asked. `turn` is what its session keeps of it, if it has one.
     """
 
     plan: Plan
@@ -63,6 +69,7 @@ class Reply:
     model: str | None = None
     request_id: str | None = None
     turn: Turn | None = None
+    handoffs: tuple[Handoff, ...] = ()
 
     @property
     def decision(self) -> Decision:
@@ -101,11 +108,31 @@ class TornTurnFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOver:
-    """The conversation goes from one agent to another."""
+    """The conversation goes from one agent to another: for a new subject, or since the first one passed it on."""
 
     before: str
     after: str
     reason: str
+    is_new_subject: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentAsked:
+    """An agent asks another one, and goes on with its answer."""
+
+    before: str
+    after: str
+    question: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentAnswered:
+    """What the asked agent answered; `is_error` where it did not come to an answer."""
+
+    before: str
+    after: str
+    answer: str
+    is_error: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +174,8 @@ Event = (
     DecisionMade
     | TornTurnFound
     | HandedOver
+    | AgentAsked
+    | AgentAnswered
     | HistoryTrimmed
     | TextDelta
     | ToolCalled

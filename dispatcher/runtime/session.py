@@ -28,7 +28,7 @@ from dispatcher.sessions import SessionStore, Turn, TurnState, check_session_id,
 from dispatcher.sessions.turn import now
 
 if TYPE_CHECKING:
-    from dispatcher.runtime.dispatcher import RunOptions
+    from dispatcher.runtime.planning import RunOptions
 
 __all__ = ["Session", "WhenBusy"]
 

@@ -6,13 +6,14 @@ again with less.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dispatcher.llm import Message
 
-__all__ = ["Fitted", "History", "estimated_tokens", "fit"]
+__all__ = ["Fitted", "History", "estimated_tokens", "fit", "without_calls"]
 
 History = tuple[tuple[Message, ...], ...]
 """The turns of a conversation that are sent again, each with its messages."""
@@ -58,6 +59,28 @@ def fit(history: History, own: Sequence[Message], *, system: str, max_tokens: in
 def estimated_tokens(messages: Sequence[Message]) -> int:
     """The tokens of messages, on the large side."""
     return sum(_TOKENS_A_MESSAGE + _of_content(message.content) for message in messages)
+
+
+def without_calls(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The same with calls of tools and their results as text: the service takes them only where tools are offered."""
+    return tuple(
+        message if isinstance(message.content, str) else Message(role=message.role, content=_as_texts(message.content))
+        for message in messages
+    )
+
+
+def _as_texts(blocks: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    return tuple({"type": "text", "text": text} if (text := _told(block)) is not None else block for block in blocks)
+
+
+def _told(block: Mapping[str, Any]) -> str | None:
+    """A call of a tool, or its result, in words; None for any other block."""
+    if block.get("type") == "tool_use":
+        return f"[calls {block.get('name')}: {json.dumps(block.get('input'), ensure_ascii=False, default=str)}]"
+    if block.get("type") == "tool_result":
+        content = block.get("content", "")
+        return f"[result: {content if isinstance(content, str) else json.dumps(content, default=str)}]"
+    return None
 
 
 def _of_content(content: Any) -> int:

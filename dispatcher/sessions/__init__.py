@@ -14,10 +14,11 @@ from dispatcher.sessions.export import EXPORT_FORMATS, export_session
 from dispatcher.sessions.memory import MemorySessionStore
 from dispatcher.sessions.sqlite import SQLiteSessionStore
 from dispatcher.sessions.store import SessionStore, check_session_id
-from dispatcher.sessions.turn import SessionInfo, Turn, TurnState, new_session_id, total_cost, total_usage
+from dispatcher.sessions.turn import Handoff, SessionInfo, Turn, TurnState, new_session_id, total_cost, total_usage
 
 __all__ = [
     "EXPORT_FORMATS",
+    "Handoff",
     "MemorySessionStore",
     "SQLiteSessionStore",
     "SessionInfo",

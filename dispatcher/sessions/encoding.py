@@ -13,7 +13,7 @@ from typing import Any
 
 from dispatcher.errors import SessionStoreError
 from dispatcher.llm import Message, Usage
-from dispatcher.sessions.turn import Turn, TurnState
+from dispatcher.sessions.turn import Handoff, Turn, TurnState
 
 __all__ = ["turn_from_json", "turn_to_dict", "turn_to_json"]
 
@@ -26,6 +26,7 @@ def turn_to_dict(turn: Turn) -> dict[str, Any]:
         "ended": turn.ended.isoformat() if turn.ended is not None else None,
         "messages": [{"role": message.role, "content": _plain(message.content)} for message in turn.messages],
         "usage": dataclasses.asdict(turn.usage),
+        "handoffs": [dataclasses.asdict(each) for each in turn.handoffs],
         "state": turn.state.value,
     }
 
@@ -54,6 +55,7 @@ def turn_from_json(text: str, *, place: str) -> Turn:
                 "ended": datetime.fromisoformat(values["ended"]) if values.get("ended") else None,
                 "messages": tuple(_message(each) for each in values["messages"]),
                 "usage": Usage(**counts),
+                "handoffs": tuple(_handoff(each) for each in values.get("handoffs", ())),
                 "state": TurnState(values["state"]),
             }
         )
@@ -62,6 +64,11 @@ def turn_from_json(text: str, *, place: str) -> Turn:
             f"{place}: what is kept there is no turn of a conversation: {problem}",
             hint="the file is damaged, or another program wrote to it; delete the session or restore the file",
         ) from None
+
+
+def _handoff(values: Mapping[str, Any]) -> Handoff:
+    known = {field.name for field in dataclasses.fields(Handoff)}
+    return Handoff(**{name: value for name, value in values.items() if name in known})
 
 
 def _message(values: Mapping[str, Any]) -> Message:

@@ -37,6 +37,11 @@ def _sections(turn: Turn) -> Iterator[str]:
     yield f"**You:**\n\n{_quoted(turn.task)}"
     for name, count in _tools_used(turn).items():
         yield f"*{turn.agent} used {name}{f' {count} times' if count > 1 else ''}.*"
+    for each in turn.handoffs:
+        done = "asked" if each.is_question else "passed the conversation on to"
+        yield f"*{each.before} {done} {each.after}:*\n\n{_quoted(each.message)}"
+        if each.answer:
+            yield f"*{each.after} answered:*\n\n{_quoted(each.answer.strip())}"
     if turn.answer:
         yield f"**{turn.agent}:**\n\n{turn.answer.strip()}"
     if (ending := _ending(turn)) is not None:

@@ -10,7 +10,17 @@ from enum import StrEnum
 
 from dispatcher.llm import Message, Usage
 
-__all__ = ["SessionInfo", "Turn", "TurnState", "new_session_id", "new_turn_id", "now", "total_cost", "total_usage"]
+__all__ = [
+    "Handoff",
+    "SessionInfo",
+    "Turn",
+    "TurnState",
+    "new_session_id",
+    "new_turn_id",
+    "now",
+    "total_cost",
+    "total_usage",
+]
 
 
 class TurnState(StrEnum):
@@ -29,12 +39,28 @@ class TurnState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Handoff:
+    """An agent that turned to another within a turn.
+
+    `message` is what the other was told or asked. `answer` is what it answered; None where it took the conversation
+    over, or did not come to an answer.
+    """
+
+    before: str
+    after: str
+    message: str
+    is_question: bool = False
+    answer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """One turn of a conversation.
 
     `id` is its own for ever; `number` is its place in the session, from 1. `task` is what the user typed, less a
     leading @name. `messages` are those of this turn alone: the user's, the answer, and between them the calls of tools
-    and their results. `agent` is None where nobody was sure enough. `cost` is in US dollars, None where not known.
+    and their results. `agent` is the one that had it last, None where nobody was sure enough. `cost` is in US dollars,
+    None where not known. `handoffs` are the agents' own doing: whom they passed it on to, or asked.
     """
 
     id: str
@@ -53,6 +79,7 @@ class Turn:
     cost: float | None = None
     ended: datetime | None = None
     error: str | None = None
+    handoffs: tuple[Handoff, ...] = ()
 
     @property
     def answer(self) -> str:

@@ -9,6 +9,7 @@ from dispatcher.settings.load import LoadedSettings, load_settings, settings_sch
 from dispatcher.settings.tree import (
     EnrichSettings,
     Escalate,
+    HandoffSettings,
     JudgeSettings,
     LLMSettings,
     Price,
@@ -22,6 +23,7 @@ from dispatcher.settings.tree import (
 __all__ = [
     "EnrichSettings",
     "Escalate",
+    "HandoffSettings",
     "JudgeSettings",
     "LLMSettings",
     "LoadedSettings",

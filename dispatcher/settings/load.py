@@ -21,6 +21,7 @@ from dispatcher.errors import ConfigError
 from dispatcher.settings.files import FILE_NAME, ConfigFile, KeyPath, read_config_file, user_config_path
 from dispatcher.settings.tree import (
     EnrichSettings,
+    HandoffSettings,
     JudgeSettings,
     LLMSettings,
     Price,
@@ -47,6 +48,7 @@ _SECTIONS: tuple[KeyPath, ...] = (
     ("llm", "prices"),
     ("sessions",),
     ("tools",),
+    ("handoffs",),
 )
 _LISTS: tuple[KeyPath, ...] = (("agents",), ("disabled",))  # one entry may stand without brackets
 _PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("routing", "weights"), ("sessions", "path"))
@@ -310,6 +312,7 @@ def _tree_at(keys: KeyPath) -> type[Any]:
         ("enrich",): EnrichSettings,
         ("sessions",): SessionSettings,
         ("tools",): ToolSettings,
+        ("handoffs",): HandoffSettings,
     }
     return sections.get(keys, Settings)
 

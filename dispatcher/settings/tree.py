@@ -14,8 +14,10 @@ from annotated_types import Ge, Gt, Le, Lt
 __all__ = [
     "EnrichSettings",
     "Escalate",
+    "HandoffSettings",
     "JudgeSettings",
     "LLMSettings",
+    "Offer",
     "Price",
     "RoutingSettings",
     "Rule",
@@ -29,6 +31,7 @@ _STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True, 
 Share = Annotated[float, Ge(0), Le(1)]
 Dollars = Annotated[float, Ge(0)]
 DuplicatePolicy = Literal["error", "first", "last", "namespace"]
+Offer = Literal["never", "named", "found"]
 Escalate = Literal["never", "unsure", "always"]
 
 
@@ -190,6 +193,21 @@ class ToolSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HandoffSettings:
+    """Agents that turn to each other within a turn: to pass the conversation on, or to ask."""
+
+    __pydantic_config__ = _STRICT
+
+    offer: Offer = "never"
+    """Whom an agent may turn to: nobody (never), those that its file names (named), or also the best others that the
+    router finds for the task (found)."""
+    top_k: Annotated[int, Ge(1), Le(20)] = 3
+    """How many of those that the router finds."""
+    max_depth: Annotated[int, Ge(1), Le(10)] = 3
+    """How often the conversation may be passed on in a turn, and how deep questions may go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set."""
 
@@ -221,3 +239,5 @@ class Settings:
     """The conversations that the command line keeps."""
     tools: ToolSettings = field(default_factory=ToolSettings)
     """The tools that a program gives to agents."""
+    handoffs: HandoffSettings = field(default_factory=HandoffSettings)
+    """Agents that turn to each other within a turn."""
