@@ -1,8 +1,8 @@
 """The commands, and what becomes of an error: one clear line and an exit code.
 
 0 done; 1 a check or gate was missed, or the output could not be written; 2 usage and config; 3 agent files;
-4 abstained; 5 the model's service gave no whole answer; 7 a budget is spent; 130 interrupted; 141 nobody reads the
-output any more.
+4 abstained; 5 the model's service gave no whole answer; 6 the conversation could not be kept or gone on with;
+7 a budget is spent; 130 interrupted; 141 nobody reads the output any more.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
-from dispatcher.cli import agents, config, enrich, evaluate, feedback, log, route, run, tune, versions
+from dispatcher.cli import agents, config, enrich, evaluate, feedback, log, route, run, sessions, tune, versions
 from dispatcher.cli.console import Console
 from dispatcher.cli.group import OUTPUT_CLOSED, TaskGroup
 from dispatcher.errors import DispatcherError, UsageError
@@ -48,6 +48,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 agents_app = typer.Typer(name="agents", help="Look at the agents.", rich_markup_mode=None)
+sessions_app = typer.Typer(name="sessions", help="Look at the conversations that are kept.", rich_markup_mode=None)
 config_app = typer.Typer(name="config", help="Look at the settings.", rich_markup_mode=None)
 
 app.command("run")(run.run)
@@ -56,6 +57,11 @@ agents_app.command("list")(agents.list_agents)
 agents_app.command("show")(agents.show)
 agents_app.command("check")(agents.check)
 app.add_typer(agents_app)
+sessions_app.command("list")(sessions.list_sessions)
+sessions_app.command("show")(sessions.show)
+sessions_app.command("export")(sessions.export)
+sessions_app.command("delete")(sessions.delete)
+app.add_typer(sessions_app)
 config_app.command("show")(config.show)
 config_app.command("init")(config.init)
 config_app.command("schema")(config.schema)

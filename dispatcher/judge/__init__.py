@@ -13,7 +13,7 @@ from dispatcher.judge.anthropic_judge import AnthropicJudge
 from dispatcher.judge.escalation import Policy
 from dispatcher.judge.escalator import Escalator
 from dispatcher.judge.memory import JudgeMemory
-from dispatcher.judge.protocol import Judge, Option, Question, Turn, Verdict
+from dispatcher.judge.protocol import Judge, Option, Question, Said, Verdict
 from dispatcher.judge.replay import Pick, ReplayJudge
 
 __all__ = [
@@ -26,6 +26,6 @@ __all__ = [
     "Policy",
     "Question",
     "ReplayJudge",
-    "Turn",
+    "Said",
     "Verdict",
 ]

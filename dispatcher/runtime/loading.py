@@ -34,6 +34,7 @@ from dispatcher.routing import Router
 from dispatcher.routing.rules import compile_rules
 from dispatcher.routing.weights import load_weights
 from dispatcher.runtime.reply import Plan
+from dispatcher.runtime.tools import Tool
 from dispatcher.settings import LLMSettings, LoadedSettings, Settings, load_settings
 from dispatcher.tracing import Spanned, TracedClient
 
@@ -48,6 +49,7 @@ class Given:
 
     client: LLMClient | None = None
     judge: Judge | None = None
+    tools: tuple[Tool, ...] = ()
     memory: JudgeMemory = field(default_factory=JudgeMemory)
 
 
@@ -76,17 +78,25 @@ class Loaded:
         except OfflineError:
             return True
 
-    def client_for_run(self, plan: Plan, span: Spanned) -> LLMClient:
-        """The client for one run: it stays within the budgets of the run, the judge's cost included, and of the day.
+    def client_for_run(self, plan: Plan, span: Spanned, *, session_cost: float | None = None) -> LLMClient:
+        """The client for one run: it stays within the budgets of the run, of its session and of the day.
 
-        `span` is that of the run.
+        Parameters
+        ----------
+        plan: the run's; what its judge cost counts in the run's budget.
+        span: that of the run.
+        session_cost: what the turns before cost, in US dollars; None for a run that belongs to no session.
         """
         if isinstance(self.client, OfflineClient):
             return self.client
         client = TracedClient(self.client, span)
-        limits = list(self._day)
-        if self.settings.budget.run is not None:
-            limits.insert(0, Limit("run", self.settings.budget.run, spent=judged_cost(plan)))
+        budget = self.settings.budget
+        limits: list[Limit] = []
+        if budget.run is not None:
+            limits.append(Limit("run", budget.run, spent=judged_cost(plan)))
+        if budget.session is not None and session_cost is not None:
+            limits.append(Limit("session", budget.session, spent=session_cost))
+        limits += self._day
         return BudgetedClient(client, limits, prices=self.settings.llm.prices) if limits else client
 
     @functools.cached_property
