@@ -5,7 +5,8 @@
     │   ├── ConfigError       2     config.yaml, an environment variable or a flag holds a wrong value
     │   ├── UnknownAgentError 2     an agent was named that is not in the registry
     │   ├── VariableError     2     a prompt has placeholders that nobody defined
-    │   └── AttachmentError   2     a file given with the task can't be read or sent
+    │   ├── AttachmentError   2     a file given with the task can't be read or sent
+    │   └── UnknownSessionError 2   a conversation was named that is not in the store
     ├── AgentFileError        3     agent files leave nothing to work with
     ├── LLMError              5     the model's service did not give a complete answer
     │   ├── OfflineError            no credential, and config wants an error instead of a preview
@@ -21,6 +22,10 @@
     │   ├── NetworkError            the service could not be reached
     │   ├── AnswerError             the answer is not what was asked for: declined, cut off, or of another shape
     │   └── BrokenStreamError       the answer stopped in the middle; what came is kept in `partial`
+    ├── SessionError          6     a conversation can't be gone on with
+    │   ├── SessionBusyError        another turn of it is under way
+    │   ├── SessionConflictError    a turn would take the place of another
+    │   └── SessionStoreError       the store failed: a full disk, a damaged file, no right to write
     └── BudgetError           7     a budget is spent; `spent` says how much
 
 Abstaining, "no agent fits" and a lenient parse are results, not errors.
@@ -50,8 +55,13 @@ __all__ = [
     "RequestError",
     "ResponseTimeoutError",
     "ServiceError",
+    "SessionBusyError",
+    "SessionConflictError",
+    "SessionError",
+    "SessionStoreError",
     "UnknownAgentError",
     "UnknownModelError",
+    "UnknownSessionError",
     "UsageError",
     "VariableError",
 ]
@@ -102,6 +112,10 @@ class VariableError(UsageError):
 
 class AttachmentError(UsageError):
     """A file given with the task can't be read or sent."""
+
+
+class UnknownSessionError(UsageError):
+    """A conversation was named that is not in the store."""
 
 
 class AgentFileError(DispatcherError):
@@ -226,3 +240,25 @@ class BudgetError(DispatcherError):
         self.limit = limit
         self.spent = spent
         self.estimate = estimate
+
+
+class SessionError(DispatcherError):
+    """A conversation can't be gone on with."""
+
+    exit_code = 6
+
+
+class SessionBusyError(SessionError):
+    """Another turn of the conversation is under way, here or in another process."""
+
+
+class SessionConflictError(SessionError):
+    """A turn would take the place of another; the store is as it was."""
+
+
+class SessionStoreError(SessionError):
+    """The store failed. Where the answer had come by then, `text` holds it."""
+
+    def __init__(self, message: str, *, hint: str | None = None, text: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.text = text

@@ -62,7 +62,7 @@ def test_the_log_is_announced_when_its_first_line_is_written(server: ScriptedSer
 def test_what_was_not_announced_is_not_kept(server: ScriptedServer, dispatch: Call, state: Path, option: str) -> None:
     done = ran(dispatch, TASK, "gardener", option)
     assert "Sow in March." in done.out
-    assert (done.err, state.exists()) == ("", False)
+    assert (done.err, (state / "decisions").exists()) == ("", False)
     ran(dispatch)
     ran(dispatch, "plan the beds", "gardener", option)
     assert [entry["task"] for entry in dispatch("log", "--json").json["entries"]] == ["plan the beds", TASK]
@@ -77,6 +77,7 @@ def test_all_can_be_kept_out(
     server: ScriptedServer, dispatch: Call, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DISPATCH_LOG_STORE", "false")
+    monkeypatch.setenv("DISPATCH_SESSIONS_STORE", "false")
     assert ran(dispatch).code == 0
     assert not state.exists()
 

@@ -21,8 +21,8 @@ from dispatcher import (
     Question,
     Registry,
     Router,
+    Said,
     Settings,
-    Turn,
     Usage,
     Verdict,
 )
@@ -123,7 +123,7 @@ def test_the_shortlist_does_not_tell_the_ranking(router: Router) -> None:
 
 def test_no_prompt_is_shown_but_the_last_turns_and_the_beginning_of_the_material(offline: Decision) -> None:
     judge = StubJudge()
-    turns = [Turn(role="user", text=str(number)) for number in range(10)]
+    turns = [Said(role="user", text=str(number)) for number in range(10)]
     Escalator(judge, ALWAYS).decide(offline, turns=turns, material="log " * 5_000)
     (question,) = judge.questions
     assert [turn.text for turn in question.turns] == ["4", "5", "6", "7", "8", "9"]
@@ -239,7 +239,7 @@ def test_the_same_question_is_asked_once(decide: Decide, offline: Decision, rout
     assert ranking(first) == ranking(second)
     assert second.judgement is not None
     assert (second.judgement.is_cached, second.judgement.cost, second.judgement.usage) == (True, 0.0, Usage())
-    decide(escalator, offline, turns=[Turn(role="user", text="of leather")])
+    decide(escalator, offline, turns=[Said(role="user", text="of leather")])
     decide(escalator, router.route(TASK, exclude=["bread-baker"]))
     assert len(judge.questions) == 3
 
@@ -387,7 +387,7 @@ def decision_of(event: Any) -> Decision:
 def test_a_judge_of_the_user_s_own_is_asked_in_every_way(registry: Registry, decided: Plan) -> None:
     judge = StubJudge()
     dispatcher = Dispatcher(registry, settings=UNSURE, client=ScriptedClient(), judge=judge)
-    decision = decided(dispatcher, "sew curtains", turns=[Turn(role="user", text="good day")])
+    decision = decided(dispatcher, "sew curtains", turns=[Said(role="user", text="good day")])
     assert (decision.how, decision.agent and decision.agent.name) == (How.JUDGED, "welder")
     assert [turn.text for turn in judge.questions[0].turns] == ["good day"]
 

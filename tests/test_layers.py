@@ -20,7 +20,7 @@ LAYERS = (
     ("settings",),
     ("scopes", "enriched", "cache"),
     ("agentfile", "llm"),
-    ("registry", "routing", "budgets", "tracing"),
+    ("registry", "routing", "sessions", "budgets", "tracing"),
     ("judge", "enrich", "decisionlog"),
     ("runtime",),
     ("evaluation",),

@@ -14,6 +14,8 @@ import dispatcher
 
 PUBLIC_NAMES = [
     "Agent",
+    "AgentAnswered",
+    "AgentAsked",
     "AgentFileError",
     "AnthropicClient",
     "AnthropicJudge",
@@ -35,11 +37,15 @@ PUBLIC_NAMES = [
     "Event",
     "Evidence",
     "Example",
+    "HandedOver",
+    "Handoff",
+    "HistoryTrimmed",
     "How",
     "Judge",
     "Judgement",
     "LLMClient",
     "LLMError",
+    "MemorySessionStore",
     "Message",
     "OfflineClient",
     "Option",
@@ -54,17 +60,33 @@ PUBLIC_NAMES = [
     "Router",
     "Rule",
     "RunOptions",
+    "SQLiteSessionStore",
+    "Said",
+    "Session",
+    "SessionBusyError",
+    "SessionError",
+    "SessionInfo",
+    "SessionStore",
+    "SessionStoreError",
     "Settings",
     "Severity",
     "Source",
     "Stopped",
     "TextDelta",
+    "Tool",
+    "ToolCall",
+    "ToolCalled",
     "ToolPolicy",
+    "ToolResult",
+    "ToolReturned",
+    "TornTurnFound",
     "Trigger",
     "Turn",
+    "TurnState",
     "UnknownAgentError",
     "Usage",
     "UsageError",
+    "UsageReported",
     "VariableError",
     "Verdict",
     "__version__",
@@ -103,7 +125,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 def test_the_dispatcher_has_its_methods() -> None:
     methods = {name for name, _ in inspect.getmembers(dispatcher.Dispatcher, callable) if not name.startswith("_")}
     asked = {"adispatch", "aplan", "aroute", "astream", "dispatch", "plan", "route", "stream"}
-    assert methods == asked | {"aclose", "close", "from_config", "reload"}
+    assert methods == asked | {"aclose", "close", "from_config", "reload", "session"}
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

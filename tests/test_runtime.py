@@ -23,6 +23,7 @@ from dispatcher import (
     TextDelta,
     UnknownAgentError,
     UsageError,
+    UsageReported,
     VariableError,
 )
 from dispatcher.errors import BrokenStreamError, OfflineError
@@ -98,7 +99,7 @@ def test_a_task_goes_to_its_agent_and_the_answer_comes_back(
 def test_a_stream_is_the_decision_the_pieces_and_the_reply(dispatcher: Dispatcher) -> None:
     events = list(dispatcher.stream(REVIEW))
     assert events == asyncio.run(collected(dispatcher.astream(REVIEW)))
-    assert [type(event) for event in events] == [DecisionMade, TextDelta, TextDelta, Stopped]
+    assert [type(event) for event in events] == [DecisionMade, TextDelta, TextDelta, UsageReported, Stopped]
 
 
 def test_the_decision_comes_before_anything_is_sent(dispatcher: Dispatcher, client: ScriptedClient) -> None:

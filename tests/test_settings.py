@@ -14,8 +14,16 @@ import yaml
 
 from dispatcher import Cache, ConfigError, Rule, Settings
 from dispatcher.settings import (
+    BudgetSettings,
+    EnrichSettings,
+    HandoffSettings,
+    JudgeSettings,
     LLMSettings,
     LoadedSettings,
+    LogSettings,
+    RoutingSettings,
+    SessionSettings,
+    ToolSettings,
     load_settings,
     settings_schema,
 )
@@ -125,18 +133,28 @@ ENVIRONMENT = {
     "DISPATCH_LLM_BREAKER_FAILURES": ("0", 0),
     "DISPATCH_LLM_BREAKER_SECONDS": ("2", 2),
     "DISPATCH_LLM_MAX_TOKENS": ("7", 7),
+    "DISPATCH_LLM_CONTEXT_WINDOW": ("8192", 8192),
     "DISPATCH_LLM_OFFLINE": ("error", "error"),
     "DISPATCH_LLM_PRICES": ("{}", {}),
     "DISPATCH_ENRICH_MODEL": ("haiku", "haiku"),
     "DISPATCH_ENRICH_COUNT": ("7", 7),
     "DISPATCH_ENRICH_CONCURRENCY": ("2", 2),
     "DISPATCH_BUDGET_RUN": ("0.5", 0.5),
+    "DISPATCH_BUDGET_SESSION": ("2", 2),
     "DISPATCH_BUDGET_DAY": ("5", 5),
     "DISPATCH_LOG_STORE": ("false", False),
     "DISPATCH_LOG_PATH": ("/var/log/mine", "/var/log/mine"),
     "DISPATCH_LOG_KEEP_DAYS": ("7", 7),
     "DISPATCH_LOG_MAX_BYTES": ("1000", 1000),
     "DISPATCH_LOG_REDACT": ("['a,b', c]", ("a,b", "c")),
+    "DISPATCH_SESSIONS_STORE": ("false", False),
+    "DISPATCH_SESSIONS_PATH": ("/var/s.db", "/var/s.db"),
+    "DISPATCH_SESSIONS_KEEP_DAYS": ("7", 7),
+    "DISPATCH_TOOLS_MAX_ITERATIONS": ("3", 3),
+    "DISPATCH_TOOLS_MAX_RESULT_CHARS": ("99", 99),
+    "DISPATCH_HANDOFFS_OFFER": ("found", "found"),
+    "DISPATCH_HANDOFFS_TOP_K": ("2", 2),
+    "DISPATCH_HANDOFFS_MAX_DEPTH": ("1", 1),
 }
 
 
@@ -151,9 +169,20 @@ def test_every_setting_has_an_environment_variable(load: Load, name: str) -> Non
 def vars_of(settings: Settings) -> dict[str, Any]:
     """Every setting by its path, joined with underscores."""
     top = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    for name in ("routing", "judge", "llm", "enrich", "budget", "log"):
-        section = top.pop(name)
-        top |= {f"{name}_{field.name}": getattr(section, field.name) for field in dataclasses.fields(section)}
+    sections = {
+        "routing": RoutingSettings,
+        "judge": JudgeSettings,
+        "llm": LLMSettings,
+        "enrich": EnrichSettings,
+        "sessions": SessionSettings,
+        "tools": ToolSettings,
+        "handoffs": HandoffSettings,
+        "budget": BudgetSettings,
+        "log": LogSettings,
+    }
+    for section, tree in sections.items():
+        values = top.pop(section)
+        top |= {f"{section}_{field.name}": getattr(values, field.name) for field in dataclasses.fields(tree)}
     return top
 
 
@@ -348,6 +377,17 @@ def test_a_project_can_not_say_what_is_kept_of_tasks(load: Load, text: str) -> N
     loaded = load(f"dispatcher: {{log: {{{text}}}}}")
     assert loaded.settings == Settings()
     assert "of your tasks" in loaded.notices[0] or "your tasks are kept" in loaded.notices[0]
+
+
+def test_a_project_can_not_say_what_is_kept_of_conversations(load: Load) -> None:
+    user = "dispatcher: {sessions: {store: false}}"
+    loaded = load("dispatcher: {sessions: {store: true, path: ./s.db, keep_days: 3}}", user=user)
+    assert loaded.settings.sessions == SessionSettings(store=False)
+    assert [notice.partition("it decides ")[2].partition(";")[0] for notice in loaded.notices] == [
+        "whether your conversations are kept",
+        "where your conversations are kept",
+        "how long your conversations are kept",
+    ]
 
 
 def test_a_project_does_not_hide_where_the_user_sends_the_key(load: Load) -> None:

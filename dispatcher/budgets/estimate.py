@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,8 @@ def estimated_usage(request: Request, answer: str | None = None) -> Usage:
     ----------
     answer: what came of the answer, if that is known, for a request that was stopped.
     """
-    content = [request.system, *(message.content for message in request.messages)]
+    tools = [json.dumps(dict(tool)) for tool in request.tools]
+    content = [request.system, *tools, *(message.content for message in request.messages)]
     asked = sum(map(_tokens, content))
     usual = min(_USUAL_ANSWER, request.max_tokens)
     return Usage(input_tokens=asked, output_tokens=usual if answer is None else _tokens(answer))

@@ -15,6 +15,7 @@ from dispatcher.llm import in_dollars
 __all__ = ["DayLimit", "Limit"]
 
 _NOTHING = 1e-9
+_OTHERWISE = {"session": ", or begin another session", "day": ", or wait until tomorrow"}
 
 
 class Limit:
@@ -62,7 +63,7 @@ class Limit:
         return BudgetError(
             f"the budget of this {self.name} allows no further request: {taken}, and it would cost about "
             f"{in_dollars(estimate)}",
-            hint=f"raise budget.{self.name}" + (", or wait until tomorrow" if self.name == "day" else ""),
+            hint=f"raise budget.{self.name}{_OTHERWISE.get(self.name, '')}",
             budget=self.name,
             limit=self.dollars,
             spent=spent,

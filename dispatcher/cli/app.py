@@ -1,8 +1,8 @@
 """The commands, and what becomes of an error: one clear line and an exit code.
 
 0 done; 1 a check or gate was missed, or the output could not be written; 2 usage and config; 3 agent files;
-4 abstained; 5 the model's service gave no whole answer; 7 a budget is spent; 130 interrupted; 141 nobody reads the
-output any more.
+4 abstained; 5 the model's service gave no whole answer; 6 the conversation could not be kept or gone on with;
+7 a budget is spent; 130 interrupted; 141 nobody reads the output any more.
 """
 
 from __future__ import annotations

@@ -22,6 +22,15 @@ _PLACES: Mapping[str, str | tuple[str, Mapping[str, str]]] = {
         "Look at the agents.",
         {"list": "agents.list_agents", "show": "agents.show", "check": "agents.check"},
     ),
+    "sessions": (
+        "Look at the conversations that are kept.",
+        {
+            "list": "sessions.list_sessions",
+            "show": "sessions.show",
+            "export": "sessions.export",
+            "delete": "sessions.delete",
+        },
+    ),
     "config": (
         "Look at the settings.",
         {"show": "config.show", "init": "config.init", "schema": "config.schema"},

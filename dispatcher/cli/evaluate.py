@@ -45,7 +45,13 @@ _SHOWN = (
 
 
 def evaluate(
-    tasks: Annotated[Path, typer.Option("--tasks", metavar="FILE", help="Labelled tasks: .jsonl, .csv or .yaml.")],
+    tasks: Annotated[
+        Path | None, typer.Option("--tasks", metavar="FILE", help="Labelled tasks: .jsonl, .csv or .yaml.")
+    ] = None,
+    conversations: Annotated[
+        Path | None,
+        typer.Option("--conversations", metavar="FILE", help="Labelled conversations (.jsonl), in place of tasks."),
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", metavar="FILE", help="A weights file, in place of the shipped one.")
     ] = None,
@@ -98,11 +104,31 @@ def evaluate(
     """Route labelled tasks and measure how good that was. @mentions and the fallback are off."""
     from dispatcher.cli.judging import AT_ONCE, check_judge, load_escalator
     from dispatcher.cli.setting_up import load_router
+    from dispatcher.errors import UsageError
     from dispatcher.evaluation import check_gates, check_labels, parse_gates, predict, read_predictions, read_tasks
     from dispatcher.evaluation.predictions import MOST_NAMES, write_predictions
     from dispatcher.evaluation.report import check_report_path
 
     console = Console(quiet=quiet, verbose=verbose)
+    if conversations is not None:
+        from dispatcher.cli.evaluate_conversations import evaluate_conversations
+
+        only_tasks = {"--tasks": tasks, "--predictions": predictions, "--report": report, "--compare": compare}
+        _check_no_tasks({**only_tasks, "--baselines": baselines or None})
+        _check_files(enriched, written=(json_file,))
+        router, _, loaded_weights, _ = load_router(
+            console, agents=agents, config=config, weights=weights, enriched=enriched, precision=precision
+        )
+        return evaluate_conversations(
+            conversations,
+            router,
+            console,
+            least=least or (),
+            json_file=json_file,
+            fingerprint=loaded_weights.fingerprint,
+        )
+    if tasks is None:
+        raise UsageError("there is nothing to measure", hint="name labelled tasks with --tasks, or --conversations")
     gates = parse_gates(least or ())
     if report is not None:
         check_report_path(report)
@@ -166,6 +192,14 @@ def progress_bar(
 
     with typer.progressbar(length=length, label=label, file=sys.stderr) as bar:
         yield lambda done: bar.update(done - bar.pos)
+
+
+def _check_no_tasks(given: dict[str, object]) -> None:
+    """Raises UsageError for an option that means nothing for conversations."""
+    from dispatcher.errors import UsageError
+
+    if wrong := [name for name, value in given.items() if value is not None]:
+        raise UsageError(f"{wrong[0]} means nothing with --conversations", hint=f"leave out {', '.join(wrong)}")
 
 
 def _check_files(enriched: Path | None, *, written: Sequence[Path | None]) -> None:

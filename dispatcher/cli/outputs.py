@@ -10,7 +10,9 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 
 from dispatcher.agent import Agent, Diagnostic
 from dispatcher.cache import Entry
+from dispatcher.cli.session_outputs import SessionsListOutput, SessionsShowOutput
 from dispatcher.decisionlog import LogEntry
+from dispatcher.evaluation.conversations import ConversationMetrics
 from dispatcher.evaluation.escalation import EscalationFigures
 from dispatcher.evaluation.metrics import AgentMetrics, Bin, Confusion, CoveragePoint, Metrics
 from dispatcher.evaluation.report import Report
@@ -19,6 +21,7 @@ from dispatcher.llm import Attempt, ModelChoice, Usage, request_body
 from dispatcher.registry import PassedOver, Registry
 from dispatcher.routing import Decision, Evidence, Explanation, How, Judgement, Outcome
 from dispatcher.runtime import Plan, Reply
+from dispatcher.sessions import Handoff
 
 __all__ = [
     "OUTPUTS",
@@ -27,6 +30,7 @@ __all__ = [
     "CacheOutput",
     "CheckOutput",
     "ConfigOutput",
+    "ConversationsOutput",
     "EvalOutput",
     "ListOutput",
     "LogOutput",
@@ -112,6 +116,11 @@ class RunOutput(TypedDict):
     request_id: str | None
     attempts: list[Attempt]
     """The requests that were made; the last one brought the answer."""
+    session: str | None
+    """The session that it is a turn of, if that is kept."""
+    turn: int | None
+    handoffs: list[Handoff]
+    """Agents that turned to others: whom they passed the conversation on to, or asked."""
     notices: list[str]
     errors: list[Diagnostic]
     """The agent files that were lost."""
@@ -212,6 +221,14 @@ class LogOutput(TypedDict):
     """The lines that were passed over."""
 
 
+class ConversationsOutput(TypedDict):
+    schema_version: int
+    weights: str
+    """The fingerprint of the weights file."""
+    metrics: ConversationMetrics
+    by_tag: dict[str, ConversationMetrics]
+
+
 OUTPUTS: dict[str, Any] = {
     "run": RunOutput,
     "route": RouteOutput,
@@ -222,6 +239,9 @@ OUTPUTS: dict[str, Any] = {
     "cache-show": CacheOutput,
     "eval": EvalOutput,
     "log": LogOutput,
+    "eval-conversations": ConversationsOutput,
+    "sessions-list": SessionsListOutput,
+    "sessions-show": SessionsShowOutput,
     "version": VersionOutput,
 }
 
@@ -250,7 +270,13 @@ def route_output(decision: Decision, registry: Registry, *, explained: bool = Fa
 
 
 def run_output(
-    plan: Plan, reply: Reply | None, notices: Sequence[str], registry: Registry, *, explained: bool = False
+    plan: Plan,
+    reply: Reply | None,
+    notices: Sequence[str],
+    registry: Registry,
+    *,
+    explained: bool = False,
+    session: str | None = None,
 ) -> RunOutput:
     """A run; without a reply it is a dry one."""
     was_sent = reply is not None and reply.was_sent
@@ -267,6 +293,9 @@ def run_output(
         "cost_usd": reply.cost if reply and was_sent else None,
         "request_id": reply.request_id if reply else None,
         "attempts": list(reply.attempts) if reply and was_sent else [],
+        "session": session if reply and reply.turn else None,
+        "turn": reply.turn.number if reply and reply.turn else None,
+        "handoffs": list(reply.handoffs) if reply else [],
         "notices": [*notices, *plan.notices],
         "errors": list(registry.errors),
     }

@@ -12,7 +12,7 @@ from dispatcher.cli import options
 from dispatcher.cli.console import Console
 
 if TYPE_CHECKING:
-    from dispatcher.runtime import Dispatcher, Plan, Reply, RunOptions
+    from dispatcher.runtime import Dispatcher, Plan, Reply, RunOptions, Session
 
 __all__ = ["run"]
 
@@ -48,6 +48,10 @@ def run(
     explain: Annotated[bool, typer.Option("--explain", help="Say in full why this agent, and which model.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print exactly what would be sent; send nothing.")] = False,
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer when it is whole.")] = False,
+    session: Annotated[
+        str | None, typer.Option("--session", metavar="ID", help="Go on with this conversation, or begin it.")
+    ] = None,
+    goes_on: Annotated[bool, typer.Option("--continue", help="Go on with the last conversation.")] = False,
     no_store: Annotated[bool, typer.Option("--no-store", help="Keep nothing of this conversation.")] = False,
     precision: options.PrecisionOption = None,
     escalate: options.EscalateOption = None,
@@ -62,6 +66,7 @@ def run(
     from dispatcher.cli.choosing import choose
     from dispatcher.cli.decision_log import open_log
     from dispatcher.cli.inputs import read_task
+    from dispatcher.cli.session_store import open_session
     from dispatcher.cli.setting_up import load_dispatcher
     from dispatcher.runtime import load_attachment
 
@@ -80,20 +85,34 @@ def run(
         "attachments": attachments,
         "material": material,
     }
-    plan = dispatcher.plan(text, **run_options)
-    if as_json:
-        return _print_json(dispatcher, plan, explain=explain, dry_run=dry_run)
-    if plan.request is None:
-        decision = choose(plan.decision, console, explain=explain)
-        if decision is None:
-            return _ABSTAINED
-        run_options["decision"] = decision
-        plan = dispatcher.plan(text, **run_options)
-    return _carry_out(dispatcher, plan, console, explain=explain, dry_run=dry_run, no_stream=no_stream)
+    conversation = open_session(
+        console, dispatcher, session_id=session, goes_on=goes_on, no_store=no_store, dry_run=dry_run
+    )
+    runner = conversation or dispatcher
+    try:
+        plan = runner.plan(text, **run_options)
+        if as_json:
+            return _print_json(dispatcher, runner, plan, explain=explain, dry_run=dry_run)
+        if plan.request is None:
+            decision = choose(plan.decision, console, explain=explain)
+            if decision is None:
+                return _ABSTAINED
+            run_options["decision"] = decision
+            plan = runner.plan(text, **run_options)
+        return _carry_out(dispatcher, runner, plan, console, explain=explain, dry_run=dry_run, no_stream=no_stream)
+    finally:
+        dispatcher.store.close()
 
 
 def _carry_out(
-    dispatcher: Dispatcher, plan: Plan, console: Console, *, explain: bool, dry_run: bool, no_stream: bool
+    dispatcher: Dispatcher,
+    runner: Dispatcher | Session,
+    plan: Plan,
+    console: Console,
+    *,
+    explain: bool,
+    dry_run: bool,
+    no_stream: bool,
 ) -> int:
     from dispatcher.cli.views import show_plan, show_preview, show_reply
     from dispatcher.llm import request_body
@@ -102,7 +121,7 @@ def _carry_out(
     if dry_run and plan.request is not None:
         console.result(json.dumps(request_body(plan.request), indent=2, ensure_ascii=False))
         return 0
-    reply = _print_whole(dispatcher, plan, console) if no_stream else _print_stream(dispatcher, plan, console)
+    reply = _print_whole(runner, plan, console) if no_stream else _print_stream(runner, plan, console)
     if not reply.was_sent:
         show_preview(plan, console, key=dispatcher.settings.llm.api_key_env or "ANTHROPIC_API_KEY")
         return 0
@@ -110,19 +129,19 @@ def _carry_out(
     return _exit_code(reply, console)
 
 
-def _print_stream(dispatcher: Dispatcher, plan: Plan, console: Console) -> Reply:
+def _print_stream(runner: Dispatcher | Session, plan: Plan, console: Console) -> Reply:
     """Prints the answer as it comes; what came stays also where it breaks off."""
-    from dispatcher.errors import LLMError
+    from dispatcher.cli.views import show_event
     from dispatcher.llm import TextDelta
     from dispatcher.runtime import Stopped
 
-    reply: Reply | None = None
     last = ""
     try:
-        for event in dispatcher.stream(plan):
+        for event in runner.stream(plan):
+            show_event(event, console)
             if isinstance(event, Stopped):
-                reply = event.reply
-            elif isinstance(event, TextDelta) and event.text:
+                return event.reply
+            if isinstance(event, TextDelta) and event.text:
                 if not last:
                     console.say()
                 last = event.text  # before it is printed, so that an interrupt right after that finds it
@@ -130,26 +149,32 @@ def _print_stream(dispatcher: Dispatcher, plan: Plan, console: Console) -> Reply
     finally:
         if last and not last.endswith("\n"):
             console.result("")
-    if reply is None:
-        raise LLMError("the client's stream ended without a completion", hint="this is a fault of the client")
-    return reply
+    raise RuntimeError("a turn's last event is its reply")
 
 
-def _print_whole(dispatcher: Dispatcher, plan: Plan, console: Console) -> Reply:
-    reply = dispatcher.dispatch(plan)
+def _print_whole(runner: Dispatcher | Session, plan: Plan, console: Console) -> Reply:
+    reply = runner.dispatch(plan)
     if reply.text:
         console.say()
         console.result(reply.text, end="" if reply.text.endswith("\n") else "\n")
     return reply
 
 
-def _print_json(dispatcher: Dispatcher, plan: Plan, *, explain: bool, dry_run: bool) -> int:
+def _print_json(
+    dispatcher: Dispatcher, runner: Dispatcher | Session, plan: Plan, *, explain: bool, dry_run: bool
+) -> int:
     from dispatcher.cli.outputs import RunOutput, run_output, to_json
 
-    reply = None if dry_run or plan.request is None else dispatcher.dispatch(plan)
-    Console().result(
-        to_json(RunOutput, run_output(plan, reply, dispatcher.notices, dispatcher.registry, explained=explain))
+    reply = None if dry_run or plan.request is None else runner.dispatch(plan)
+    output = run_output(
+        plan,
+        reply,
+        dispatcher.notices,
+        dispatcher.registry,
+        explained=explain,
+        session=getattr(runner, "id", None),
     )
+    Console().result(to_json(RunOutput, output))
     if plan.request is None:
         return _ABSTAINED
     return _INCOMPLETE if reply is not None and reply.was_sent and not reply.is_complete else 0

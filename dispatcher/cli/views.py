@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dispatcher.cli.console import Console, one_line, short
 from dispatcher.registry import Registry
 from dispatcher.routing import Candidate, Decision, Evidence, Explanation, How, Judgement
+from dispatcher.runtime.reply import AgentAnswered, AgentAsked, Event, HandedOver, HistoryTrimmed, TornTurnFound
 
 if TYPE_CHECKING:
     from dispatcher.llm import ModelChoice
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "offered",
     "show_decision",
+    "show_event",
     "show_plan",
     "show_preview",
     "show_registry_faults",
@@ -48,7 +50,7 @@ def show_decision(decision: Decision, console: Console, *, in_full: bool = False
     if in_full:
         _show_in_full(decision, console)
         return
-    if decision.agent is not None:
+    if decision.agent is not None and decision.how is not How.STICKY:  # a follow-up's own words say little
         passages = {
             (each.path, each.line): each for each in reversed(decision.evidence) if each.contribution > 0
         }  # each with what gave most
@@ -107,6 +109,26 @@ def show_plan(plan: Plan, console: Console, *, in_full: bool = False) -> None:
         console.say(f"model {describe_model(plan.model)}", indent=2)
     for notice in plan.notices:
         console.notice(notice)
+
+
+def show_event(event: Event, console: Console) -> None:
+    """What happened during a turn that a person should know of; its text is for standard output."""
+    if isinstance(event, TornTurnFound):
+        task = one_line(event.turn.task, console.width // 2)
+        console.notice(f'the last turn of this session was cut off ("{task}"); it is not sent again')
+    elif (
+        isinstance(event, HistoryTrimmed) and event.was_refused
+    ):  # what was known before stands among the plan's notices
+        turns = "turn was" if event.turns == 1 else f"{event.turns} turns were"
+        console.notice(f"the service found the conversation too long; its first {turns} left out")
+
+    elif isinstance(event, HandedOver) and not event.is_new_subject:
+        console.say(f"→ {event.after} takes over from {event.before}", style="bold")
+        console.say(one_line(event.reason, console.width - 2), indent=2)
+    elif isinstance(event, AgentAsked):
+        console.say(f"{event.before} asks {event.after}: {one_line(event.question, console.width)}", indent=2)
+    elif isinstance(event, AgentAnswered) and event.is_error:
+        console.say(f"{event.after}: {one_line(event.answer, console.width)}", indent=2)
 
 
 def describe_model(choice: ModelChoice) -> str:

@@ -42,12 +42,12 @@ class MissedGate:
         return f"{self.gate.metric} is {self.value:.{digits}f}, and must be at least {self.gate.least:g}"
 
 
-def parse_gates(texts: Iterable[str]) -> tuple[Gate, ...]:
+def parse_gates(texts: Iterable[str], metrics: Sequence[str] = GATED) -> tuple[Gate, ...]:
     """The gates that `--min` was given, such as "top1=0.9". Raises UsageError for one that can't be checked."""
-    return tuple(_gate(text) for text in texts)
+    return tuple(_gate(text, metrics) for text in texts)
 
 
-def check_gates(metrics: Metrics, gates: Sequence[Gate]) -> tuple[MissedGate, ...]:
+def check_gates(metrics: object, gates: Sequence[Gate]) -> tuple[MissedGate, ...]:
     """The gates that were missed, in their order; one whose metric is undefined is missed."""
     missed = []
     for gate in gates:
@@ -57,17 +57,17 @@ def check_gates(metrics: Metrics, gates: Sequence[Gate]) -> tuple[MissedGate, ..
     return tuple(missed)
 
 
-def _gate(text: str) -> Gate:
+def _gate(text: str, metrics: Sequence[str]) -> Gate:
     name, equals, number = (part.strip() for part in text.partition("="))
     metric = name.lower().replace("-", "_")
     if not equals:
         raise UsageError(f'--min {text}: there is no "=" in it', hint="write --min top1=0.9")
     if metric in _LESS_IS_BETTER:
-        raise UsageError(f"--min {text}: {metric} is better when it is less", hint=_choices())
-    if metric not in GATED:
-        near = nearest(metric, GATED)
+        raise UsageError(f"--min {text}: {metric} is better when it is less", hint=_choices(metrics))
+    if metric not in metrics:
+        near = nearest(metric, metrics)
         raise UsageError(
-            f'--min {text}: there is no metric "{name}"', hint=f'did you mean "{near}"?' if near else _choices()
+            f'--min {text}: there is no metric "{name}"', hint=f'did you mean "{near}"?' if near else _choices(metrics)
         )
     return Gate(metric=metric, least=_least(text, number))
 
@@ -82,5 +82,5 @@ def _least(text: str, number: str) -> float:
     return least
 
 
-def _choices() -> str:
-    return f"a minimum can be set for {', '.join(GATED)}"
+def _choices(metrics: Sequence[str]) -> str:
+    return f"a minimum can be set for {', '.join(metrics)}"

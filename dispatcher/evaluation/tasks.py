@@ -12,7 +12,7 @@ from typing import Any
 
 from dispatcher.errors import UsageError
 
-__all__ = ["LabelledTask", "check_labels", "nearest", "read_tasks"]
+__all__ = ["LabelledTask", "check_labels", "nearest", "read_json_lines", "read_tasks"]
 
 _KEYS = ("task", "agent", "context", "tags")
 _NEAR = 70
@@ -41,7 +41,7 @@ def read_tasks(path: Path) -> tuple[LabelledTask, ...]:
 
     Raises UsageError, with file and line, for a file that can't be read, a wrong value, and a file without tasks.
     """
-    read = _READERS.get(path.suffix.lower(), _read_json_lines)
+    read = _READERS.get(path.suffix.lower(), read_json_lines)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as problem:
@@ -81,7 +81,8 @@ def nearest(word: str, names: Collection[str]) -> str | None:
     return found[0] if found else None
 
 
-def _read_json_lines(text: str, path: Path) -> Iterator[tuple[int, Any]]:
+def read_json_lines(text: str, path: Path) -> Iterator[tuple[int, Any]]:
+    """The value of each line and its number. Raises UsageError, with file and line, for one that is not JSON."""
     # Not splitlines(): a JSON string may hold other characters that Python takes for the end of a line.
     for line, content in enumerate(text.split("\n"), start=1):
         if not content.strip():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dispatcher.judge.escalation import Policy
     from dispatcher.judge.escalator import Escalator
     from dispatcher.judge.memory import JudgeMemory
-    from dispatcher.judge.protocol import Judge, Option, Question, Turn, Verdict
+    from dispatcher.judge.protocol import Judge, Option, Question, Said, Verdict
     from dispatcher.judge.replay import Pick, ReplayJudge
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
     "Policy",
     "Question",
     "ReplayJudge",
-    "Turn",
+    "Said",
     "Verdict",
 ]
 
@@ -48,7 +48,7 @@ __getattr__ = on_demand(
             "Judge",
             "Option",
             "Question",
-            "Turn",
+            "Said",
             "Verdict",
         ),
         "dispatcher.judge.replay": (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dispatcher.judge.prompt import MOST_TURNS
-from dispatcher.judge.protocol import Option, Question, Turn, Verdict
+from dispatcher.judge.protocol import Option, Question, Said, Verdict
 from dispatcher.routing import Candidate, Decision, How, Judgement, Outcome
 from dispatcher.routing.decision import fallen_back
 from dispatcher.routing.judged import judged_features
@@ -47,7 +47,7 @@ class Policy:
 
 
 def question_about(
-    decision: Decision, policy: Policy, *, turns: Sequence[Turn] = (), material: str = ""
+    decision: Decision, policy: Policy, *, turns: Sequence[Said] = (), material: str = ""
 ) -> Question | None:
     """What to ask about a decision; None if there is nothing to ask.
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from dispatcher.errors import DispatcherError
 from dispatcher.judge.escalation import Policy, question_about, settled, stands
 from dispatcher.judge.memory import JudgeMemory
-from dispatcher.judge.protocol import Judge, Question, Turn, Verdict
+from dispatcher.judge.protocol import Judge, Question, Said, Verdict
 from dispatcher.llm import Usage
 from dispatcher.routing import Decision
 
@@ -66,14 +66,14 @@ class Escalator:
         self._unavailable = unavailable
         self._model = getattr(judge, "model", None)
 
-    def decide(self, decision: Decision, *, turns: Sequence[Turn] = (), material: str = "") -> Decision:
+    def decide(self, decision: Decision, *, turns: Sequence[Said] = (), material: str = "") -> Decision:
         """The decision after the judge, if it was to be asked. Never raises what a judge raises."""
         asked = self._begin(decision, turns, material)
         if isinstance(asked, Decision):
             return asked
         return self._end(asked, _in_time(lambda: self._kept(asked, asked.judge.judge(asked.question)), self._timeout))
 
-    async def adecide(self, decision: Decision, *, turns: Sequence[Turn] = (), material: str = "") -> Decision:
+    async def adecide(self, decision: Decision, *, turns: Sequence[Said] = (), material: str = "") -> Decision:
         """`decide` for coroutines."""
         asked = self._begin(decision, turns, material)
         if isinstance(asked, Decision):
@@ -94,7 +94,7 @@ class Escalator:
         if (close := getattr(self.judge, "aclose", None)) is not None:
             await close()
 
-    def _begin(self, decision: Decision, turns: Sequence[Turn], material: str) -> Decision | _Asked:
+    def _begin(self, decision: Decision, turns: Sequence[Said], material: str) -> Decision | _Asked:
         """A question to ask, or else the decision, where nothing has to be asked, or nothing can be."""
         question = question_about(decision, self.policy, turns=turns, material=material)
         if question is None:

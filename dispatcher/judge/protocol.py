@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from dispatcher.llm import Usage
 
-__all__ = ["Judge", "Option", "Question", "Turn", "Verdict"]
+__all__ = ["Judge", "Option", "Question", "Said", "Verdict"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class Said:
     """What was said before in the conversation, by the `role` user or assistant."""
 
     role: str
@@ -37,7 +37,7 @@ class Question:
 
     task: str
     shortlist: tuple[Option, ...]
-    turns: tuple[Turn, ...] = ()
+    turns: tuple[Said, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

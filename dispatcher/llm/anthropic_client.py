@@ -1,6 +1,6 @@
 """The client for the Messages API, on the vendor's SDK: any service that speaks it, any credential that the SDK takes.
 
-One assembler turns raw events into pieces of text and a completion (`blocks` puts its blocks together); the four
+One assembler turns raw events into pieces of text and a completion, whose blocks `blocks` puts together; the four
 methods only differ in how they wait.
 """
 
@@ -50,6 +50,8 @@ def request_body(request: Request) -> dict[str, Any]:
         output["effort"] = request.effort
     if request.schema is not None:
         output["format"] = {"type": "json_schema", "schema": dict(request.schema)}
+    if request.tools:
+        body["tools"] = [dict(tool) for tool in request.tools]
     return body | ({"output_config": output} if output else {})
 
 
@@ -290,18 +292,25 @@ class _Assembler:
     def completion(self) -> Completion:
         if not self._is_finished:
             raise broken_stream(None, "".join(self._parts), self.request_id)
-        try:
-            content = tuple(self._blocks[index].block() for index in sorted(self._blocks))
-        except ValueError:
-            raise broken_stream(None, "".join(self._parts), self.request_id) from None
         return Completion(
             text="".join(self._parts),
             model=self._model,
             stop_reason=self._stop_reason or "end_turn",
             usage=self._usage,
             request_id=self.request_id,
-            content=content,
+            content=self._content(),
         )
+
+    def _content(self) -> tuple[dict[str, Any], ...]:
+        """The blocks; where the answer was cut off at its longest, a call that was not whole is none."""
+        found = []
+        for index in sorted(self._blocks):
+            try:
+                found.append(self._blocks[index].block())
+            except ValueError:
+                if self._stop_reason == "tool_use":
+                    raise broken_stream(None, "".join(self._parts), self.request_id) from None
+        return tuple(found)
 
 
 def _block_of(block: Any) -> dict[str, Any]:

@@ -42,8 +42,9 @@ class Message:
 class Request:
     """Everything that is sent. `model` is a name that the service knows; `max_tokens` limits the answer.
 
-    With a `schema`, a JSON schema, the answer is to be one JSON object of that shape; see `llm.structured`.
-    `timeout` is the longest wait for the service, in seconds, where the client's own is longer.
+    `tools` are what the model may call, as the Messages API wants them told. With a `schema`, a JSON schema, the answer
+    is to be one JSON object of that shape; see `llm.structured`. `timeout` is the longest wait for the service, in
+    seconds, where the client's own is longer.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Request:
     effort: str | None = None
     schema: Mapping[str, Any] | None = None
     timeout: float | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

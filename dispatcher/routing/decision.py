@@ -35,6 +35,10 @@ class How(StrEnum):
     """A judge, such as a model, among the best by the scores."""
     CHOSEN = "chosen"
     """A person, from the best candidates."""
+    STICKY = "sticky"
+    """The conversation: a follow-up stays with its agent, or goes back to the one it was of."""
+    HANDOFF = "handoff"
+    """Another agent, which passed the conversation on or asked."""
     FALLBACK = "fallback"
     """Nobody was sure enough, and config names who answers then."""
 

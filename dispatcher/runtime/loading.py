@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dispatcher.llm import LLMClient
     from dispatcher.routing import Decision
     from dispatcher.runtime.reply import Plan
+    from dispatcher.runtime.tools import Tool
     from dispatcher.settings import LLMSettings
     from dispatcher.tracing import Spanned
 
@@ -40,6 +41,7 @@ class Given:
 
     client: LLMClient | None = None
     judge: Judge | None = None
+    tools: tuple[Tool, ...] = ()
     progress: Progress | None = None
 
     @functools.cached_property
@@ -76,10 +78,14 @@ class Loaded:
         except OfflineError:
             return True
 
-    def client_for_run(self, plan: Plan, span: Spanned) -> LLMClient:
-        """The client for one run: it stays within the budgets of the run, the judge's cost included, and of the day.
+    def client_for_run(self, plan: Plan, span: Spanned, *, session_cost: float | None = None) -> LLMClient:
+        """The client for one run: it stays within the budgets of the run, of its session and of the day.
 
-        `span` is that of the run.
+        Parameters
+        ----------
+        plan: the run's; what its judge cost counts in the run's budget.
+        span: that of the run.
+        session_cost: what the turns before cost, in US dollars; None for a run that belongs to no session.
         """
         from dispatcher.budgets import BudgetedClient, Limit
         from dispatcher.llm import OfflineClient
@@ -88,9 +94,13 @@ class Loaded:
         if isinstance(self.client, OfflineClient):
             return self.client
         client = TracedClient(self.client, span)
-        limits = list(self._day)
-        if self.settings.budget.run is not None:
-            limits.insert(0, Limit("run", self.settings.budget.run, spent=judged_cost(plan)))
+        budget = self.settings.budget
+        limits: list[Limit] = []
+        if budget.run is not None:
+            limits.append(Limit("run", budget.run, spent=judged_cost(plan)))
+        if budget.session is not None and session_cost is not None:
+            limits.append(Limit("session", budget.session, spent=session_cost))
+        limits += self._day
         return BudgetedClient(client, limits, prices=self.settings.llm.prices) if limits else client
 
     @functools.cached_property

@@ -5,6 +5,7 @@ A run that can't be logged is not lost: a warning goes to the `dispatcher` logge
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from dispatcher.errors import BudgetError, DispatcherError
 from dispatcher.llm import LLMClient, Usage
 from dispatcher.routing import Decision, Router
 from dispatcher.runtime.loading import Loaded, judged_cost
-from dispatcher.runtime.reply import ABSTAINED, Event, Plan, Reply, Stopped
+from dispatcher.runtime.reply import ABSTAINED, Event, Plan, Reply, Stopped, UsageReported
 from dispatcher.tracing import Spanned, usage_attributes
 
 __all__ = ["ObservedRun", "observed_route"]
@@ -36,33 +37,47 @@ class ObservedRun:
     loaded: what the run works with.
     plan: what it is going to do.
     log: where it is written; nowhere if None.
+    session: the session that it is a turn of, if any.
+    session_cost: what the turns before cost, in US dollars, where there is a budget for the session.
     """
 
-    def __init__(self, loaded: Loaded, plan: Plan, log: DecisionLog | None) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        plan: Plan,
+        log: DecisionLog | None,
+        *,
+        session: str | None = None,
+        session_cost: float | None = None,
+    ) -> None:
         self._loaded = loaded
         self._plan = plan
         self._log = log
         self._reply: Reply | None = None
         self._started = datetime.now(UTC)
         self._since = time.monotonic()
-        self._span = _run_span(plan)
+        self._session = session
+        self._session_cost = session_cost
+        self._usage = Usage()
+        self._answers_cost: float | None = 0.0
+        self.span = _run_span(plan)
 
-    @property
+    @functools.cached_property
     def client(self) -> LLMClient:
         """The client for the run: it stays within budgets, and its requests belong to the run's span."""
-        return self._loaded.client_for_run(self._plan, self._span)
+        return self._loaded.client_for_run(self._plan, self.span, session_cost=self._session_cost)
 
     def __enter__(self) -> Self:
-        self._span.__enter__()
+        self.span.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._reply is not None:
-            self._span.note(_reply_attributes(self._reply))
+            self.span.note(_reply_attributes(self._reply))
         # A caller may stop reading once it has the reply: that cancels nothing.
-        self._span.__exit__(*((None, None, None) if self._reply is not None else (kind, problem, trace)))
+        self.span.__exit__(*((None, None, None) if self._reply is not None else (kind, problem, trace)))
         if self._log is None or self._loaded.sends_nothing:
             return  # what is sent to nobody is kept nowhere
         try:
@@ -70,14 +85,13 @@ class ObservedRun:
         except DispatcherError as fault:
             _logger.warning("%s", fault.message)
 
-    def ended(self, reply: Reply) -> Reply:
-        """Notes how the run ended, and returns it."""
-        self._reply = reply
-        return reply
-
     def seen(self, event: Seen) -> Seen:
-        """Notes the reply at the end of the events, and returns the event."""
-        if isinstance(event, Stopped):
+        """Notes what each answer took, and the reply at the end of the events; returns the event."""
+        if isinstance(event, UsageReported):
+            self._usage = self._usage + event.usage
+            before = self._answers_cost
+            self._answers_cost = None if before is None or event.cost is None else before + event.cost
+        elif isinstance(event, Stopped):
             self._reply = event.reply
         return event
 
@@ -104,10 +118,11 @@ class ObservedRun:
             stop_reason=reply.stop_reason if reply is not None else None,
             error=type(problem).__name__ if isinstance(problem, DispatcherError) else None,
             attempts=len(attempts),
-            usage=reply.usage if reply is not None else Usage(),
+            usage=reply.usage if reply is not None else self._usage,
             cost=self._cost(problem),
             seconds=round(time.monotonic() - self._since, 3),
             folder=_folder(),
+            session=self._session,
         )
 
     def _cost(self, problem: BaseException | None) -> float | None:
@@ -117,7 +132,9 @@ class ObservedRun:
             return None
         judged = judged_cost(self._plan)
         if isinstance(problem, BudgetError):
-            return problem.spent if problem.budget == "run" else judged
+            if problem.budget == "run":
+                return problem.spent
+            return None if self._answers_cost is None else self._answers_cost + judged
         if self._plan.request is None:
             return judged
         return None if self._reply is None or self._reply.cost is None else self._reply.cost + judged

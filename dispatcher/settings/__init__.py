@@ -10,19 +10,23 @@ from dispatcher.settings.tree import (
     BudgetSettings,
     EnrichSettings,
     Escalate,
+    HandoffSettings,
     JudgeSettings,
     LLMSettings,
     LogSettings,
     Price,
     RoutingSettings,
     Rule,
+    SessionSettings,
     Settings,
+    ToolSettings,
 )
 
 __all__ = [
     "BudgetSettings",
     "EnrichSettings",
     "Escalate",
+    "HandoffSettings",
     "JudgeSettings",
     "LLMSettings",
     "LoadedSettings",
@@ -30,7 +34,9 @@ __all__ = [
     "Price",
     "RoutingSettings",
     "Rule",
+    "SessionSettings",
     "Settings",
+    "ToolSettings",
     "load_settings",
     "settings_schema",
 ]

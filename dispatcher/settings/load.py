@@ -2,7 +2,7 @@
 
 Every setting has an environment variable: its path in capitals after `DISPATCH_` (`routing.min_confidence` is
 `DISPATCH_ROUTING_MIN_CONFIDENCE`). A project's config.yaml comes with somebody else's code, so it may not say where
-the key is sent, what is kept of tasks, or what a day may cost.
+the key is sent, what is kept of tasks and conversations, or what a day may cost.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from dispatcher.settings.files import FILE_NAME, ConfigFile, KeyPath, read_confi
 from dispatcher.settings.tree import (
     BudgetSettings,
     EnrichSettings,
+    HandoffSettings,
     JudgeSettings,
     LLMSettings,
     LogSettings,
     Price,
     RoutingSettings,
     Rule,
+    SessionSettings,
     Settings,
+    ToolSettings,
 )
 
 __all__ = ["LoadedSettings", "load_settings", "settings_schema"]
@@ -45,6 +48,9 @@ _SECTIONS: tuple[KeyPath, ...] = (
     ("variables",),
     ("llm", "aliases"),
     ("llm", "prices"),
+    ("sessions",),
+    ("tools",),
+    ("handoffs",),
 )
 _LISTS: tuple[KeyPath, ...] = (
     ("agents",),
@@ -53,12 +59,22 @@ _LISTS: tuple[KeyPath, ...] = (
     ("log", "redact"),
 )  # one entry may stand without brackets
 _TEXTS: tuple[KeyPath, ...] = (("enriched",), ("cache",))
-_PATHS: tuple[KeyPath, ...] = (("agents",), ("enriched",), ("cache",), ("routing", "weights"), ("log", "path"))
+_PATHS: tuple[KeyPath, ...] = (
+    ("agents",),
+    ("enriched",),
+    ("cache",),
+    ("routing", "weights"),
+    ("sessions", "path"),
+    ("log", "path"),
+)
 _NOT_FROM_A_PROJECT: Mapping[KeyPath, str] = {
     ("llm", "base_url"): "where your key is sent",
     ("llm", "api_key_env"): "where your key is sent",
     ("cache",): "from where what your own agents say is read",
     ("budget", "day"): "what you spend in all projects together",
+    ("sessions", "store"): "whether your conversations are kept",
+    ("sessions", "path"): "where your conversations are kept",
+    ("sessions", "keep_days"): "how long your conversations are kept",
     ("log", "store"): "whether your tasks are kept",
     ("log", "path"): "where your tasks are kept",
     ("log", "keep_days"): "how long your tasks are kept",
@@ -337,6 +353,9 @@ def _tree_at(keys: KeyPath) -> type[Any]:
         ("enrich",): EnrichSettings,
         ("budget",): BudgetSettings,
         ("log",): LogSettings,
+        ("sessions",): SessionSettings,
+        ("tools",): ToolSettings,
+        ("handoffs",): HandoffSettings,
     }
     return sections.get(keys, Settings)
 

@@ -13,13 +13,17 @@ __all__ = [
     "BudgetSettings",
     "EnrichSettings",
     "Escalate",
+    "HandoffSettings",
     "JudgeSettings",
     "LLMSettings",
     "LogSettings",
+    "Offer",
     "Price",
     "RoutingSettings",
     "Rule",
+    "SessionSettings",
     "Settings",
+    "ToolSettings",
 ]
 
 MAX_FILE_BYTES = 1_000_000
@@ -40,6 +44,7 @@ class Limits:
 Share = Annotated[float, Limits(ge=0, le=1)]
 Dollars = Annotated[float, Limits(ge=0)]
 DuplicatePolicy = Literal["error", "first", "last", "namespace"]
+Offer = Literal["never", "named", "found"]
 Escalate = Literal["never", "unsure", "always"]
 
 
@@ -157,6 +162,8 @@ class LLMSettings:
     """How long it does, at least."""
     max_tokens: Annotated[int, Limits(gt=0)] = 16_000
     """The longest answer, in tokens."""
+    context_window: Annotated[int, Limits(gt=0)] = 200_000
+    """The model's window, in tokens, prompt and answer together; a longer conversation loses its oldest turns."""
     offline: Literal["preview", "error"] = "preview"
     """Without a credential: show what would be sent, or fail."""
     prices: Mapping[str, Price] = field(default_factory=dict)
@@ -178,6 +185,50 @@ class EnrichSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """The conversations that the command line keeps; a library keeps what its caller gives it a store for.
+
+    None of it is read from a project's config.yaml.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    store: bool = True
+    """Whether a task's conversation is kept on this machine, so that `--continue` can go on with it."""
+    path: str | None = None
+    """The file they are kept in, in place of one in the user's state folder."""
+    keep_days: Annotated[float, Limits(gt=0, le=36_500)] = 30.0
+    """Days after its last turn on which a conversation is deleted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSettings:
+    """The tools that a program gives to agents."""
+
+    __pydantic_config__ = _STRICT
+
+    max_iterations: Annotated[int, Limits(gt=0)] = 25
+    """How often a model is asked in one turn at most; an agent's file may say less, not more."""
+    max_result_chars: Annotated[int, Limits(gt=0)] = 40_000
+    """The longest result of a tool that a model is given, in characters; the rest is cut off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoffSettings:
+    """Agents that turn to each other within a turn: to pass the conversation on, or to ask."""
+
+    __pydantic_config__ = _STRICT
+
+    offer: Offer = "never"
+    """Whom an agent may turn to: nobody (never), those that its file names (named), or also the best others that the
+    router finds for the task (found)."""
+    top_k: Annotated[int, Limits(ge=1, le=20)] = 3
+    """How many of those that the router finds."""
+    max_depth: Annotated[int, Limits(ge=1, le=10)] = 3
+    """How often the conversation may be passed on in a turn, and how deep questions may go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetSettings:
     """What may be spent on models, in US dollars; no limit where not set."""
 
@@ -185,6 +236,8 @@ class BudgetSettings:
 
     run: Dollars | None = None
     """For one run: a task, with all that is asked for it."""
+    session: Dollars | None = None
+    """For one conversation: all its turns together, those that were kept before included."""
     day: Dollars | None = None
     """For a day, by all processes of a user together. Not read from a project's config.yaml."""
 
@@ -235,12 +288,18 @@ class Settings:
     """Keyword rules, tried in order; the first that forces an agent decides."""
     routing: RoutingSettings = field(default_factory=RoutingSettings)
     """How an agent is chosen."""
-    judge: JudgeSettings = field(default_factory=JudgeSettings)
-    """The model that picks among the best agents."""
     llm: LLMSettings = field(default_factory=LLMSettings)
     """The model's service."""
+    judge: JudgeSettings = field(default_factory=JudgeSettings)
+    """The model that picks among the best agents."""
     enrich: EnrichSettings = field(default_factory=EnrichSettings)
     """How a model writes example tasks for the agents."""
+    sessions: SessionSettings = field(default_factory=SessionSettings)
+    """The conversations that the command line keeps."""
+    tools: ToolSettings = field(default_factory=ToolSettings)
+    """The tools that a program gives to agents."""
+    handoffs: HandoffSettings = field(default_factory=HandoffSettings)
+    """Agents that turn to each other within a turn."""
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     """What may be spent on models."""
     log: LogSettings = field(default_factory=LogSettings)

@@ -1,0 +1,182 @@
+"""A task and what it is told with → a plan: who takes it, what is sent, and which tools and agents may be turned to."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypedDict
+
+from dispatcher.agent import Agent
+from dispatcher.errors import UsageError
+from dispatcher.judge import Said
+from dispatcher.llm import choose_model
+from dispatcher.routing import Decision, How, Outcome
+from dispatcher.runtime.attachments import Attachment
+from dispatcher.runtime.handoffs import Peers, colleagues, peer_tools
+from dispatcher.runtime.loading import Loaded
+from dispatcher.runtime.observing import observed_route
+from dispatcher.runtime.prompt import EFFORTS, build_request
+from dispatcher.runtime.reply import Plan
+from dispatcher.runtime.tools import Approve, Tool, as_tools, offered_tools, unavailable_tools
+
+__all__ = ["RunOptions", "aplan_of", "plan_of", "planned", "routed"]
+
+_logger = logging.getLogger(__name__)
+
+
+class RunOptions(TypedDict, total=False):
+    """What a run can be told besides its task."""
+
+    agent: str | None
+    """The agent to use, by name or slug."""
+    only: Collection[str] | None
+    """Names of the agents that may be chosen."""
+    exclude: Collection[str] | None
+    """Names of agents that may not."""
+    model: str | None
+    """The model, before the agent's own."""
+    max_tokens: int | None
+    """The longest answer, in tokens."""
+    variables: Mapping[str, str]
+    """Values for placeholders, before those of config."""
+    allow_undefined: bool
+    """Whether placeholders without a value are sent as they stand."""
+    attachments: Sequence[Attachment]
+    """Files that go with the task."""
+    material: str
+    """Text that goes with the task, such as a log: sent after it, and routed on only where the task leaves it open."""
+    turns: Sequence[Said]
+    """What was said before, oldest first; a judge sees the last of it."""
+    decision: Decision | None
+    """A decision already made, which is then carried out as it is."""
+    tools: Sequence[Tool | Callable[..., Any]]
+    """Functions that the model may call, in place of the dispatcher's; each agent gets those that its file allows."""
+    approve: Approve | None
+    """Asked before each call of a tool: True lets it happen; False, or a reason, which the model is told, does not."""
+
+
+def plan_of(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
+    """A plan for a task; one already made stays as it is."""
+    if isinstance(task, Plan):
+        return task
+    decision = options.get("decision")
+    if decision is None:
+        decision = loaded.judged(routed(loaded, task, options), **_asides(options))
+    return planned(loaded, decision, options)
+
+
+async def aplan_of(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
+    """`plan_of` for coroutines."""
+    if isinstance(task, Plan):
+        return task
+    decision = options.get("decision")
+    if decision is None:
+        decision = await loaded.ajudged(routed(loaded, task, options), **_asides(options))
+    return planned(loaded, decision, options)
+
+
+def routed(loaded: Loaded, task: str, options: RunOptions) -> Decision:
+    return observed_route(
+        loaded.router,
+        task,
+        agent=options.get("agent"),
+        only=options.get("only"),
+        exclude=options.get("exclude"),
+        material=options.get("material", ""),
+    )
+
+
+def _asides(options: RunOptions) -> dict[str, Any]:
+    """What a judge sees besides the task."""
+    return {"turns": options.get("turns", ()), "material": options.get("material", "")}
+
+
+def planned(
+    loaded: Loaded, decision: Decision, options: RunOptions, *, line: tuple[str, ...] = (), may_pass_on: bool = True
+) -> Plan:
+    """What a decision comes to.
+
+    Parameters
+    ----------
+    line: the agents that had the turn before, or wait for an answer.
+    may_pass_on: whether the conversation may be given to another agent; who is only asked may not.
+    """
+    material = options.get("material", "")
+    _logger.info(
+        "%s %s: %s, confidence %.3f, %s",
+        decision.outcome,
+        decision.agent.name if decision.agent else "nobody",
+        decision.how,
+        decision.confidence,
+        decision.reason,
+    )
+    if decision.agent is None:
+        return Plan(decision=decision)
+    text = "\n\n".join(part for part in (decision.task, material) if part.strip())
+    if not text and not options.get("attachments"):
+        raise UsageError("there is no task for the agent", hint='write it after the name: "@name design a user API"')
+    agent = decision.agent
+    model = choose_model(flag=options.get("model"), agent_models=agent.models, settings=loaded.settings.llm)
+    request = build_request(
+        agent,
+        text,
+        model=model.name,
+        max_tokens=options.get("max_tokens") or loaded.settings.llm.max_tokens,
+        variables={**loaded.settings.variables, **options.get("variables", {})},
+        attachments=options.get("attachments", ()),
+        allow_undefined=options.get("allow_undefined", False),
+    )
+    own_tools = offered_tools(agent, as_tools(options["tools"]) if "tools" in options else loaded.given.tools)
+    peers = _peers(loaded, decision, options, (*line, agent.name))
+    tools = (*own_tools, *peer_tools(agent, peers, own_tools, may_pass_on=may_pass_on))
+    request = dataclasses.replace(request, tools=tuple(tool.definition for tool in tools))
+    notices = tuple(notice for notice in (model.notice, *_notices(agent, own_tools)) if notice is not None)
+    return Plan(decision=decision, model=model, request=request, notices=notices, tools=tools, peers=peers)
+
+
+def _peers(loaded: Loaded, decision: Decision, options: RunOptions, line: tuple[str, ...]) -> Peers | None:
+    """Whom the agent may turn to; None where nobody is there, or the line is as long as it may get."""
+    settings = loaded.settings.handoffs
+    if settings.offer == "never" or decision.agent is None or len(line) > settings.max_depth:
+        return None
+    # A decision that somebody made has one candidate alone, so the others are looked for anew.
+    fresh = loaded.router.route(decision.task, only=options.get("only"), exclude=options.get("exclude"), mentions=False)
+    fitting = [candidate for candidate in fresh.candidates if candidate.score > 0 and candidate.name not in line]
+    agents = colleagues(
+        decision.agent,
+        [candidate.agent for candidate in fresh.candidates],
+        found=[candidate.agent for candidate in fitting[: settings.top_k]] if settings.offer == "found" else [],
+        without=line,
+    )
+    if not agents:
+        return None
+
+    def plan(agent: Agent, text: str, reason: str, *, is_question: bool) -> Plan:
+        given = dataclasses.replace(
+            decision,
+            task=text,
+            agent=agent,
+            outcome=Outcome.ROUTED,
+            how=How.HANDOFF,
+            confidence=1.0,
+            is_calibrated=False,
+            reason=reason,
+            judgement=None,
+            smallest_change=lambda: None,
+        )
+        own: RunOptions = {**options, "material": "", "attachments": ()}
+        return planned(loaded, given, own, line=line, may_pass_on=not is_question)
+
+    return Peers(agents=agents, plan=plan)
+
+
+def _notices(agent: Agent, tools: Sequence[Tool]) -> Iterator[str]:
+    """What an agent's file asks for and does not get."""
+    missing = unavailable_tools(agent, tools)
+    if missing:
+        shown = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
+        instead = f"with {', '.join(tool.name for tool in tools)} alone" if tools else "without any"
+        yield f"its file names tools{' that are not here' if tools else ''} ({shown}); it is run {instead}"
+    if agent.effort and agent.effort.lower() not in EFFORTS:
+        yield f'the effort "{agent.effort}" is none of {", ".join(EFFORTS)}; it is not sent'

@@ -1,0 +1,231 @@
+"""Who takes the next turn of a conversation: the agent that has it, or another.
+
+A turn that goes on with the subject stays; a new subject is routed as any task is. What tells them apart are a few
+signs, each a number: how well others fit the task compared with the agent that has the conversation (whose words count
+besides, with less weight), how much it says by itself, how it begins, and words that point back or to something new.
+Their weights were fitted on eval/conversations/tune.jsonl by eval/bench/fit_sticky.py. No I/O; needs nothing of the
+router but its decisions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from dispatcher.errors import UsageError
+from dispatcher.routing import Candidate, Decision, How, Outcome
+from dispatcher.routing.text import analyze, content_stems
+
+__all__ = ["SIGNS", "Spoken", "Stickiness", "route_turn", "signs_of"]
+
+Route = Callable[[str], Decision]
+
+_AUTO = re.compile(r"\s*@auto\b[\s:,]*", re.IGNORECASE)
+_DECIDED = (How.FORCED, How.MENTION, How.RULE, How.CHOSEN)  # what somebody has said goes before what seems likely
+_MOST_TASKS = 4  # of the conversation, the last ones
+_CONVERSATION_WEIGHT = 0.1  # of its words, where the task's count 1
+_MOST_SUBJECT = 8  # words of its own subject that count
+_RETURN_WEIGHT = 0.4  # what it adds to an earlier agent's score if all of the task's words were said to it
+
+_POINTS_BACK = re.compile(
+    r"\b(it|it's|its|that|that's|thats|this|these|those|them|they|they're|their|he|he's|him|his|she|she's|her|hers|one|"
+    r"ones|both|each|there)\b",
+    re.IGNORECASE,
+)
+_CHANGES_SOMETHING = re.compile(
+    r"\b(more|less|shorter|longer|again|another|instead|else|still|too|also|same|add|drop|leave|rewrite|version|"
+    r"second|third|first|last|part|now)\b",
+    re.IGNORECASE,
+)
+_OWN = re.compile(r"\b(our|my)\b", re.IGNORECASE)
+_OF_THE_ANSWER = re.compile(
+    r"\b(you (say|said|list|wrote|mean|suggest\w*|gave|put|use|used)|your (answer|opinion|version|list|draft|example)|"
+    r"(this|that|these|those) (version|one|part|list))\b",
+    re.IGNORECASE,
+)
+_GOES_ON = re.compile(
+    r"\s*(and|or|but|also|so|then|yes|no|yeah|ok|okay|why|what about|how about|what if|which|where|how (long|much|many|"
+    r"often|sure)|the|it'?s|he|she|they|there|is|are|does|would|could|can|should|in|on|for|only|about|with|from|at|"
+    r"even|less|more|too|both|all|half|most|some)\b",
+    re.IGNORECASE,
+)
+_ANNOUNCES = re.compile(
+    r"\s*((ok|so|and),?\s+)?(btw|by the way|back to|coming back to|something else|unrelated|moving on|on another note|"
+    r"(a |one )?(different|another|new|separate|other|next) (question|topic|thing|subject|task))\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoken:
+    """A turn as routing sees it: what the user wrote, and who took it."""
+
+    task: str
+    agent: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stickiness:
+    """What each sign counts, and the probability of a new subject from which on an agent lets go."""
+
+    weights: Mapping[str, float]
+    bias: float
+    threshold: float
+
+    def probability(self, signs: Mapping[str, float]) -> float:
+        """How likely it is that a task is a new subject."""
+        return 1.0 / (1.0 + math.exp(-self.bias - sum(self.weights[name] * signs[name] for name in self.weights)))
+
+
+SIGNS = ("lead", "evidence", "subject", "points_back", "changes", "of_the_answer", "goes_on", "own", "announces")
+"""lead: how much better the best other agent fits, the conversation's words included; evidence: that, times the
+confidence that another agent is right; subject: the logarithm of the number of words that carry meaning, up to eight;
+and whether there are words that point back ("it"), ask for a change ("shorter"), speak of the answer ("your list"), go
+on at the beginning ("and"), speak of one's own things ("our"), or announce another subject ("by the way").
+"""
+
+FITTED = Stickiness(
+    weights={
+        "lead": 1.909,
+        "evidence": 7.219,
+        "subject": 3.469,
+        "points_back": -1.108,
+        "changes": -0.893,
+        "of_the_answer": -3.593,
+        "goes_on": -0.975,
+        "own": 1.448,
+        "announces": 3.217,
+    },
+    bias=-7.390,
+    threshold=0.22,
+)
+
+
+def route_turn(task: str, spoken: Sequence[Spoken], route: Route, stickiness: Stickiness = FITTED) -> Decision:
+    """Decides who takes a turn.
+
+    Parameters
+    ----------
+    task: what the user wrote; "@name" at its beginning names an agent, "@auto" lets go of the one that has it.
+    spoken: the turns before.
+    route: decides who takes a task by itself.
+
+    Raises UsageError where nothing follows "@auto", and what `route` raises.
+    """
+    if (found := _AUTO.match(task)) is not None:
+        return _let_go(task[found.end() :], route)
+    fresh = route(task)
+    current = _current(fresh, spoken)
+    if current is None or fresh.how in _DECIDED:
+        return fresh
+    signs = signs_of(task, spoken, fresh, route, current)
+    probability = stickiness.probability(signs)
+    if probability < stickiness.threshold:
+        return _sticky(fresh, current, 1.0 - probability, _why_it_stays(task, spoken, fresh, current))
+    return _moved(task, spoken, fresh, current, probability)
+
+
+def signs_of(
+    task: str, spoken: Sequence[Spoken], fresh: Decision, route: Route, current: Candidate
+) -> Mapping[str, float]:
+    """The signs of a turn, by the names of SIGNS."""
+    others = [candidate for candidate in fresh.candidates if candidate.name != current.name]
+    before = {one.name: one.score for one in route(_last_words(spoken)).candidates}
+
+    def fit(candidate: Candidate) -> float:
+        return candidate.score + _CONVERSATION_WEIGHT * before.get(candidate.name, 0.0)
+
+    lead = max(map(fit, others), default=0.0) - fit(current)
+    is_first = fresh.candidates[0].name == current.name
+    return {
+        "lead": lead,
+        "evidence": 0.0 if is_first else max(0.0, lead) * fresh.confidence,
+        "subject": math.log(1 + min(len(content_stems(analyze(task))), _MOST_SUBJECT)),
+        "points_back": float(_POINTS_BACK.search(task) is not None),
+        "changes": float(_CHANGES_SOMETHING.search(task) is not None),
+        "of_the_answer": float(_OF_THE_ANSWER.search(task) is not None),
+        "goes_on": float(_GOES_ON.match(task) is not None),
+        "own": float(_OWN.search(task) is not None),
+        "announces": float(_ANNOUNCES.match(task) is not None),
+    }
+
+
+def _let_go(task: str, route: Route) -> Decision:
+    if not task.strip():
+        raise UsageError("there is no task after @auto", hint='write it after the name: "@auto design a user API"')
+    decision = route(task)
+    return dataclasses.replace(decision, reason=f"@auto lets go of the conversation's agent; {decision.reason}")
+
+
+def _current(fresh: Decision, spoken: Sequence[Spoken]) -> Candidate | None:
+    """The agent that has the conversation, if it is still there and may be chosen."""
+    name = next((turn.agent for turn in reversed(spoken) if turn.agent is not None), None)
+    return next((candidate for candidate in fresh.candidates if candidate.name == name), None)
+
+
+def _sticky(fresh: Decision, current: Candidate, confidence: float, reason: str) -> Decision:
+    others = tuple(candidate for candidate in fresh.candidates if candidate.name != current.name)
+    return dataclasses.replace(
+        fresh,
+        outcome=Outcome.ROUTED,
+        how=How.STICKY,
+        agent=current.agent,
+        confidence=round(confidence, 6),
+        is_calibrated=False,
+        margin=round(current.score - others[0].score, 6) if others else current.score,
+        reason=reason,
+        candidates=(current, *others),
+        smallest_change=lambda: None,
+    )
+
+
+def _moved(task: str, spoken: Sequence[Spoken], fresh: Decision, current: Candidate, probability: float) -> Decision:
+    """The decision for a new subject: as any task is decided, but an earlier agent's own subject goes back to it."""
+    earlier = _returned_to(task, spoken, fresh, current)
+    if earlier is not None and (fresh.agent is None or earlier.name != fresh.agent.name):
+        return _sticky(fresh, earlier, probability, f'it takes up what "{earlier.name}" was asked before')
+    if fresh.agent is not None and fresh.agent.name == current.name:
+        return _sticky(fresh, current, 1.0 - probability, "it may be a new subject, but the same agent fits it best")
+    return dataclasses.replace(fresh, reason=f"it is a new subject; {fresh.reason}")
+
+
+def _returned_to(task: str, spoken: Sequence[Spoken], fresh: Decision, current: Candidate) -> Candidate | None:
+    """The earlier agent whose subject a task takes up, if that makes it the best of all but the current one."""
+    stems = content_stems(analyze(task))
+    own = {turn.agent for turn in spoken} - {None, current.name}
+
+    def fit(candidate: Candidate) -> float:
+        if candidate.name not in own:
+            return candidate.score
+        known = _stems_of([turn for turn in spoken if turn.agent == candidate.name])
+        return candidate.score + _RETURN_WEIGHT * sum(stem in known for stem in stems) / max(1, len(stems))
+
+    best = max((each for each in fresh.candidates if each.name != current.name), key=fit, default=None)
+    return best if best is not None and best.name in own and fit(best) > best.score else None
+
+
+def _why_it_stays(task: str, spoken: Sequence[Spoken], fresh: Decision, current: Candidate) -> str:
+    stems = content_stems(analyze(task))
+    known = _stems_of(spoken)
+    taken_up = [word.written for word in analyze(task) if word.carries_meaning and word.stem in known]
+    if not stems:
+        return "a follow-up: it has no subject of its own"
+    if fresh.candidates[0].name == current.name:
+        return "a follow-up: the same agent fits it best"
+    if taken_up:
+        return f'a follow-up: it takes up "{taken_up[0]}"'
+    pointing = _POINTS_BACK.search(task) or _CHANGES_SOMETHING.search(task)
+    if pointing is not None:
+        return f'a follow-up: it goes on with "{pointing[0].strip().lower()}"'
+    return "a follow-up: no other agent fits it clearly better"
+
+
+def _last_words(spoken: Sequence[Spoken]) -> str:
+    return "\n".join(turn.task for turn in spoken[-_MOST_TASKS:])
+
+
+def _stems_of(spoken: Sequence[Spoken]) -> frozenset[str]:
+    return frozenset(stem for turn in spoken for stem in content_stems(analyze(turn.task)))

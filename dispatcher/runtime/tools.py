@@ -1,0 +1,196 @@
+"""Tools: Python functions that an agent's model may call, and what its file allows of them.
+
+A function's typed signature and docstring are what the model is told; what it sends is checked against them before the
+function is called. Nothing is allowed that the agent's file does not allow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dispatcher.agent import Agent
+from dispatcher.errors import UsageError
+from dispatcher.runtime.signatures import arguments_model, described
+
+__all__ = [
+    "Approve",
+    "Tool",
+    "ToolCall",
+    "ToolResult",
+    "as_tools",
+    "call_result",
+    "checked_arguments",
+    "denied_result",
+    "offered_tools",
+    "unavailable_tools",
+    "unknown_result",
+]
+
+_LONGEST_NAME = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A function that a model may call; made by `Tool.of`.
+
+    `schema` is the JSON schema of its arguments. `function` may be a coroutine function; such a tool needs `adispatch`
+    or `astream`.
+    """
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    function: Callable[..., Any]
+    model: Any = dataclasses.field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], *, name: str | None = None, description: str | None = None) -> Tool:
+        """A tool of a function: each parameter needs a type; the docstring says what it does and what they mean.
+
+        Raises UsageError for a function whose signature or name a model can't be told.
+        """
+        name = name or str(getattr(function, "__name__", ""))
+        if not name.replace("_", "").replace("-", "").isalnum() or not name.isascii() or len(name) > _LONGEST_NAME:
+            raise UsageError(
+                f'"{name}" can\'t be the name of a tool',
+                hint=f"use up to {_LONGEST_NAME} letters, digits, _ and -, as in Tool.of(function, name=...)",
+            )
+        model = arguments_model(function, name)
+        schema = model.model_json_schema()
+        schema.pop("title", None)
+        return cls(
+            name=name,
+            description=description or described(function).text,
+            schema=schema,
+            function=function,
+            model=model,
+        )
+
+    @property
+    def is_async(self) -> bool:
+        call = getattr(self.function, "__call__", None)  # noqa: B004  the method itself is looked at
+        return inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(call)
+
+    @property
+    def definition(self) -> Mapping[str, Any]:
+        """What the model is told, in the form of the Messages API."""
+        return {"name": self.name, "description": self.description, "input_schema": dict(self.schema)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """What a model wants to be called, for which agent. `id` is the service's."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+    agent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResult:
+    """What went back to the model. `is_error` where the tool failed or was not allowed."""
+
+    call: ToolCall
+    text: str
+    is_error: bool = False
+
+    @property
+    def block(self) -> Mapping[str, Any]:
+        """In the form of the Messages API."""
+        block = {"type": "tool_result", "tool_use_id": self.call.id, "content": self.text}
+        return block | {"is_error": True} if self.is_error else block
+
+
+Approve = Callable[[ToolCall], bool | str | Awaitable[bool | str]]
+"""Asked before each call: True lets it happen; False, or a reason, which the model is told, does not."""
+
+
+def as_tools(given: Iterable[Tool | Callable[..., Any]]) -> tuple[Tool, ...]:
+    """Tools of functions; tools stay as they are. Raises UsageError for two of one name."""
+    tools = tuple(each if isinstance(each, Tool) else Tool.of(each) for each in given)
+    names = [tool.name for tool in tools]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f'there are two tools of the name "{twice[0]}"', hint="name one with Tool.of(function, name=)")
+    return tools
+
+
+def offered_tools(agent: Agent, tools: Sequence[Tool]) -> tuple[Tool, ...]:
+    """Those that the agent's file allows; what it writes in a way that is not understood here allows nothing.
+
+    "Bash(git:*)" limits the arguments of a tool, which nobody here could enforce: it does not allow the tool, and
+    forbids all of it where it forbids.
+    """
+    policy = agent.tools
+    forbidden = {_bare(name) for name in policy.disallowed}
+    if "*" in forbidden:
+        return ()
+    allowed = None if policy.allowed is None else set(policy.allowed)
+    return tuple(
+        tool for tool in tools if (allowed is None or tool.name in allowed) and _bare(tool.name) not in forbidden
+    )
+
+
+def unavailable_tools(agent: Agent, offered: Sequence[Tool]) -> tuple[str, ...]:
+    """The names in the agent's file that nobody offers, with its MCP servers."""
+    names = {tool.name for tool in offered}
+    asked = [*(agent.tools.allowed or ()), *(f"MCP server {name}" for name in agent.mcp_servers)]
+    return tuple(name for name in asked if name not in names)
+
+
+def checked_arguments(tool: Tool, call: ToolCall) -> Mapping[str, Any]:
+    """The arguments as the function takes them. Raises pydantic's ValidationError."""
+    checked = tool.model.model_validate(dict(call.arguments))
+    return {str(info.alias): getattr(checked, name) for name, info in type(checked).model_fields.items()}
+
+
+def call_result(call: ToolCall, outcome: object, most: int) -> ToolResult:
+    """What a tool returned, or the exception that it raised, as text of at most `most` characters."""
+    if isinstance(outcome, Exception):
+        return ToolResult(call=call, text=_cut(_told(outcome), most), is_error=True)
+    return ToolResult(call=call, text=_cut(_as_text(outcome), most))
+
+
+def denied_result(call: ToolCall, answer: object) -> ToolResult:
+    """What the model is told of a call that was not approved."""
+    reason = f": {answer}" if isinstance(answer, str) and answer else ""
+    return ToolResult(call=call, text=f"the call was not approved{reason}", is_error=True)
+
+
+def unknown_result(call: ToolCall, offered: Sequence[Tool]) -> ToolResult:
+    """What the model is told where it calls a tool that it was not offered."""
+    names = ", ".join(tool.name for tool in offered) or "none"
+    text = f'there is no tool "{call.name}" for this agent; there are: {names}'
+    return ToolResult(call=call, text=text, is_error=True)
+
+
+def _bare(name: str) -> str:
+    return name.partition("(")[0].strip().casefold()
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    from pydantic_core import to_json
+
+    return to_json(value, fallback=str, indent=None).decode("utf-8")
+
+
+def _told(problem: Exception) -> str:
+    from pydantic import ValidationError
+
+    if isinstance(problem, ValidationError):
+        faults = problem.errors(include_url=False, include_context=False, include_input=False)
+        listed = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+        return f"the arguments are wrong: {listed}"
+    return f"{type(problem).__name__}: {problem}"
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    return f"{text[:most]}\n[cut here: the first {most:,} of {len(text):,} characters]"
