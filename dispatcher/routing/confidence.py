@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dispatcher.routing.index import FEATURES, TaskScores
+from dispatcher.routing.scorers import REGRESSION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,15 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FITS_FEATURES", "RIGHT_FEATURES", "confidence_features", "confidence_of"]
 
-_COSINES = {
-    "whole": "whole.tfidf",
-    "description": "description.tfidf",
-    "example": "example.tfidf",
-    "characters": "whole.characters",
-    "phrases": "example.phrases",
-    "meaning": "meaning.prose",
-    "example_meaning": "meaning.examples",
-}
+_WHOLE, _CHARACTERS = "whole.tfidf", "whole.characters"
 RIGHT_FEATURES = (
     "probability",
     "second",
@@ -40,11 +33,10 @@ RIGHT_FEATURES = (
     "mean_rank",
     "spread",
     "agents",
-    "peak",
     "gate",
     "words",
-    *_COSINES,
-    "gated_phrases",
+    "learned",
+    "is_learned",
 )
 """What tells whether the first is the right one, if any is."""
 
@@ -56,15 +48,15 @@ FITS_FEATURES = (
     "matched",
     "log_whole",
     "log_characters",
-    "log_phrases",
-    "log_meaning",
-    "gated_phrases",
+    "learned",
+    "is_learned",
 )
 """What tells whether any agent fits: whether there is any likeness at all, rather than how clear the first place is."""
 
 _MOST_PROBABILITY = 0.98
 _MOST_LEAD = 0.4
 _NO_LIKENESS = 0.02
+_LEAST_LEARNED = 1e-4
 _COLUMN = {name: column for column, name in enumerate(FEATURES)}
 
 
@@ -88,8 +80,9 @@ def confidence_features(
     probability: the softmax of the best, as log odds, and second: that of the next. lead: the distance between the two.
     agreement: the weighted share of features that the best leads, and first_places the plain one. mean_rank: its mean
     place in all features, as a logarithm. spread: the entropy of the softmax, 0 to 1. agents: the logarithm of their
-    number. peak: how far the best cosine stands out of the mean. matched: BM25 of the best, a word of the task. And the
-    names of _COSINES: the largest cosines, and their logarithms.
+    number. peak: how far the best cosine stands out of the mean. matched: BM25 of the best, a word of the task.
+    log_whole and log_characters: the logarithms of the largest cosines. learned: what the regression on the examples
+    says of its own first, as log odds, 0 where there is no regression, which is_learned tells.
     """
     tasks, count = logits.shape
     best = np.argmax(logits, axis=1)
@@ -100,8 +93,8 @@ def confidence_features(
     first, second = _two_largest(softmax)
     first = np.clip(first, 0.001, _MOST_PROBABILITY)
     lead = np.subtract(*_two_largest(logits)) / max(np.maximum(weights, 0.0).sum(), 1e-9)
-    largest = {name: scores.cosines(_COLUMN[scorer]).max(axis=1) for name, scorer in _COSINES.items()}
-    whole = scores.cosines(_COLUMN[_COSINES["whole"]])
+    whole, characters = (scores.cosines(_COLUMN[scorer]) for scorer in (_WHOLE, _CHARACTERS))
+    most_whole = whole.max(axis=1)
     entropy = -(softmax * np.log(np.maximum(softmax, 1e-12))).sum(axis=1)
     same = np.ones(tasks)
     return {
@@ -112,12 +105,12 @@ def confidence_features(
         **_places(scores, of_best, weights),
         "spread": entropy / math.log(count) if count > 1 else 0.0 * same,
         "agents": math.log(count) * same,
-        "peak": np.log((largest["whole"] + 0.01) / (whole.mean(axis=1) + 0.01)),
+        "peak": np.log((most_whole + 0.01) / (whole.mean(axis=1) + 0.01)),
         "gate": gate * same,
         "words": np.log1p(word_counts),
-        **largest,
-        **{f"log_{name}": np.log(value + _NO_LIKENESS) for name, value in largest.items()},
-        "gated_phrases": gate * largest["phrases"],
+        "log_whole": np.log(most_whole + _NO_LIKENESS),
+        "log_characters": np.log(characters.max(axis=1) + _NO_LIKENESS),
+        **_learned(scores.raw[:, :, _COLUMN[REGRESSION]]),
     }
 
 
@@ -129,6 +122,17 @@ def confidence_of(
     shift = _log_odds(1 - out_of_scope_share) - _log_odds(1 - weights.fits_share)
     found = right * _probability(weights.fits.log_odds(features) + shift)
     return np.broadcast_to(found, features["gate"].shape)  # models without coefficients give one number
+
+
+def _learned(log_odds: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """What the regression says by itself, where there is one; from the shape (tasks, agents)."""
+    is_learned = log_odds.any(axis=1)
+    odds = np.exp(log_odds - log_odds.max(axis=1, keepdims=True))
+    share = np.clip(odds.max(axis=1) / odds.sum(axis=1), _LEAST_LEARNED, 1 - _LEAST_LEARNED)
+    return {
+        "learned": np.where(is_learned, np.log(share / (1 - share)), 0.0),
+        "is_learned": is_learned.astype(float),
+    }
 
 
 def _places(

@@ -34,13 +34,18 @@ _DENSE = [FEATURES.index(name) for name in DENSE]
 # Vectors of any two texts have something in common, so the nearest agent counts in full from this cosine on only.
 _FULL_LIKENESS = 0.5
 _LEAST_BEST = np.array([_FULL_LIKENESS if name in DENSE else 0.0 for name in FEATURES])
+
+# Log odds say by themselves how clear they are, so they are not divided by the best, but by about what a clear one is.
+_CLEAR_LOG_ODDS = 10.0
+_IS_LOG_ODDS = np.array([name == REGRESSION for name in FEATURES])
 _LONGEST_KEYWORD = 4  # words
 _CELLS_AT_A_TIME = 2_000_000  # of the tables of many tasks: 16 MB
 
-# Where examples are most of what is known of the agents, it pays to learn from them; and it costs the cube of their
-# number, so there is a limit.
+# Where examples are much of what is known of the agents, it pays to learn from them; and it costs the square of their
+# number, and memory too, for each agent, so there is a limit.
 _EXAMPLE_SHARE_TO_LEARN = 0.35
 _MOST_DOCUMENTS_TO_LEARN = 6_000
+_MOST_WORK_TO_LEARN = 6_000_000_000
 _VIEW_FIELDS: Mapping[str, frozenset[str]] = {
     view: frozenset(field for _, scorer in scorers_of(view) for field in scorer.fields) for view in VIEWS
 }
@@ -51,7 +56,7 @@ class TaskScores:
     """What the scorers say of some tasks.
 
     `raw` has the shape (tasks, agents, features); `lengths`, (tasks, features), make cosines of the raw sums. `best`,
-    of the same shape, is the largest of each column, by which the columns are divided before they are put together.
+    of the same shape, is what the columns are divided by before they are put together: mostly the largest of each.
     """
 
     raw: NDArray[np.float64]
@@ -87,10 +92,10 @@ class TaskScores:
 
 
 def best_of(raw: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """What the columns of some agents' scores are divided by: the largest of each; shape (..., agents, features) to
-    (..., features)."""
+    """What the columns of some agents' scores are divided by, mostly the largest of each; shape (..., agents, features)
+    to (..., features)."""
     largest = raw.max(axis=-2, initial=0.0)
-    return np.where(largest > 0, np.maximum(largest, _LEAST_BEST), 0.0)
+    return np.where(largest > 0, np.where(_IS_LOG_ODDS, _CLEAR_LOG_ODDS, np.maximum(largest, _LEAST_BEST)), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +248,8 @@ def _learn(agents: Sequence[Agent]) -> ExampleRegression | None:
             documents.append(analyze(text))
             rows.append(row)
             weights.append(weight)
-    is_too_much = len(documents) > _MOST_DOCUMENTS_TO_LEARN
+    work = len(documents) ** 2 * len(agents)
+    is_too_much = len(documents) > _MOST_DOCUMENTS_TO_LEARN or work > _MOST_WORK_TO_LEARN
     return None if is_too_much else fit_regression(documents, rows, len(agents), weights)
 
 

@@ -1,9 +1,10 @@
 """A scorer learned from a registry's own examples.
 
-Where agents have many examples, what tells them apart is best learned from the examples: ridge regression of the agents
-on the TF-IDF vectors of their examples, in its dual form (Saunders, Gammerman and Vovk 1998), so that its cost depends
-on the number of examples and not of terms. Phrases and pieces of words are vectors of their own, each of length 1, so
-that the many pieces do not drown the phrases.
+Where agents have many examples, what tells them apart is best learned from the examples: multinomial logistic
+regression of the agents on the TF-IDF vectors of their examples, in its dual form (Zhu and Hastie 2005, "Kernel
+Logistic Regression and the Import Vector Machine"), so that its cost depends on the number of examples and not of
+terms. Phrases and pieces of words are vectors of their own, each of length 1, so that the many pieces do not drown the
+phrases.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ExampleRegression", "RegressionBlock", "fit_regression"]
 
-_PENALTY = 0.5
+_LOOSENESS = 50.0
+"""What a mistake counts beside the size of the coefficients: the C of scikit-learn's LogisticRegression."""
+
+_MOST_ITERATIONS = 20
+_JITTER = 1e-4  # keeps a kernel with two equal examples invertible
 _TERMS: tuple[Callable[[Sequence[Word]], list[str]], ...] = (VIEWS["phrases"], all_pieces)
 
 
@@ -51,26 +56,56 @@ class ExampleRegression:
     blocks: tuple[RegressionBlock, ...]
 
     def scores(self, words: Sequence[Word]) -> NDArray[np.float64]:
-        """The score of each agent, at least 0; shape (agents,)."""
+        """The log odds of each agent against the least likely one, so at least 0; shape (agents,)."""
         found = sum(block.scores(terms(words)) for block, terms in zip(self.blocks, _TERMS, strict=True))
-        return np.asarray(np.maximum(0.0, found))
+        return np.asarray(found - np.min(found))
 
 
 def fit_regression(
     documents: Sequence[Sequence[Word]], rows: Sequence[int], agent_count: int, weights: Sequence[float]
 ) -> ExampleRegression:
-    """Fits one document, the words of an example, a row to the agents that they belong to; `weights` is how far."""
+    """Fits one document, the words of an example, a row to the agents that they belong to; `weights` is what each
+    counts."""
     parts = [_vectors([terms(words) for words in documents]) for terms in _TERMS]
     kernel = sum((matrix @ matrix.T).toarray() for _, _, matrix in parts) / len(parts)
-    kernel[np.diag_indices_from(kernel)] += _PENALTY
-    targets = np.zeros((len(documents), agent_count))
-    targets[np.arange(len(documents)), rows] = weights
-    dual = np.linalg.solve(kernel, targets) / len(parts)
+    dual = _fit_dual(kernel, np.asarray(rows), agent_count, np.asarray(weights)) / len(parts)
     return ExampleRegression(
         tuple(
             RegressionBlock(vocabulary, idf, (matrix.T @ dual).astype(np.float32)) for vocabulary, idf, matrix in parts
         )
     )
+
+
+def _fit_dual(
+    kernel: NDArray[np.float64], rows: NDArray[np.int64], agent_count: int, weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The dual coefficients, shape (documents, agents): by what each document's likeness speaks for each agent.
+
+    In the coordinates of the kernel's Cholesky factor it is a plain logistic regression, with as many features as
+    documents.
+    """
+    from scipy.linalg import solve_triangular
+    from scipy.optimize import minimize
+
+    count = len(kernel)
+    factor = np.linalg.cholesky(kernel + _JITTER * np.eye(count)).astype(np.float32)
+    targets = np.zeros((count, agent_count), np.float32)
+    targets[np.arange(count), rows] = 1
+    importance = (_LOOSENESS * weights).astype(np.float32)[:, None]
+
+    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        coefficients = flat.reshape(count, agent_count).astype(np.float32)
+        logits = factor @ coefficients
+        logits -= logits.max(axis=1, keepdims=True)
+        odds = np.exp(logits)
+        sums = odds.sum(axis=1, keepdims=True)
+        likelihood = (importance * (logits * targets - targets * np.log(sums))).sum(dtype=float)
+        slope = coefficients - factor.T @ (importance * (targets - odds / sums))
+        return float(flat @ flat) / 2 - likelihood, slope.astype(float).ravel()
+
+    start = np.zeros(count * agent_count)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _MOST_ITERATIONS}).x
+    return np.asarray(solve_triangular(factor.astype(float).T, found.reshape(count, agent_count)))
 
 
 def _vectors(documents: Sequence[Sequence[str]]) -> tuple[dict[str, int], NDArray[np.float64], Any]:

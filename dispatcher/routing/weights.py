@@ -34,7 +34,8 @@ FORMAT = 2
 KINDS = ("prose", "mixed", "examples")
 """The kinds of registries that a scorer has a weight for."""
 
-_SHARE_OF_FULL_EXAMPLES = 0.5
+_SHARES = (0.0, 0.15, 0.35, 0.5)
+"""The shares of examples between which a registry passes from prose to mixed, and from mixed to examples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +163,8 @@ class Weights:
 
 
 def example_gate(example_share: float) -> float:
-    """How far a registry is known by examples rather than by prose: 0 to 1."""
-    return min(1.0, example_share / _SHARE_OF_FULL_EXAMPLES)
+    """How far a registry is known by examples rather than by prose: 0 to 1, and 0.5 where it is known by both."""
+    return float(np.interp(example_share, _SHARES, (0.0, 0.5, 0.5, 1.0)))
 
 
 def kind_shares(gate: float) -> NDArray[np.float64]:

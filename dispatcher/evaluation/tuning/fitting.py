@@ -20,13 +20,15 @@ from dispatcher.routing.weights import KINDS, kind_shares
 
 __all__ = ["fit_weights", "no_weights"]
 
-# Scorers that compare words share their evidence and so their weight; one that stands alone is held less.
-_PENALTY, _PENALTY_ALONE = 2.0, 0.3
+# Scorers that compare words share their evidence and so their weight; one that stands alone is held less, and one that
+# is fitted to the registry least.
+_PENALTY, _PENALTY_ALONE, _PENALTY_FITTED = 2.0, 0.3, 0.01
 _LEAST_EXCLUSION = 0.25
 _MOST_ITERATIONS = 300
 _SHAPE = (len(KINDS), len(FEATURES))
 _EXCLUSION = "exclusion.tfidf"
-_PENALTIES = np.array([_PENALTY_ALONE if name in (*DENSE, REGRESSION) else _PENALTY for name in FEATURES])
+_OWN_PENALTIES = {**dict.fromkeys(DENSE, _PENALTY_ALONE), REGRESSION: _PENALTY_FITTED}
+_PENALTIES = np.array([_OWN_PENALTIES.get(name, _PENALTY) for name in FEATURES])
 
 
 def no_weights() -> NDArray[np.float64]:
