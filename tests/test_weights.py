@@ -82,11 +82,11 @@ def test_a_fingerprint_tells_weights_apart(weights: Weights) -> None:
 def test_weights_lie_between_those_of_two_kinds_of_registries(weights: Weights) -> None:
     names = ("name.tfidf", "example.tfidf", "example.bm25", "exclusion.tfidf")
     columns = [FEATURES.index(name) for name in names]
-    found = {share: weights.for_share(share)[columns].tolist() for share in (0.0, 0.125, 0.25, 0.375, 0.5, 1.0)}
+    found = {share: weights.for_share(share)[columns].tolist() for share in (0.0, 0.075, 0.15, 0.35, 0.425, 0.5, 1.0)}
     assert found[0.0] == [0.5, 0.0, 0.0, -0.25]
-    assert found[0.125] == pytest.approx([0.45, 0.5, 0.0, -0.125])
-    assert found[0.25] == [0.4, 1.0, 0.0, 0.0]
-    assert found[0.375] == pytest.approx([0.25, 0.5, 1.0, 0.0])
+    assert found[0.075] == pytest.approx([0.45, 0.5, 0.0, -0.125])
+    assert found[0.15] == found[0.35] == [0.4, 1.0, 0.0, 0.0]
+    assert found[0.425] == pytest.approx([0.25, 0.5, 1.0, 0.0])
     assert found[0.5] == found[1.0] == [0.1, 0.0, 2.0, 0.0]
 
 

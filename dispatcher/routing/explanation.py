@@ -19,7 +19,7 @@ from dispatcher.routing.dense import DENSE_PARTS
 from dispatcher.routing.index import FEATURES, Index
 from dispatcher.routing.passages import keywords, passages
 from dispatcher.routing.scorers import DENSE, KEYWORDS, WHOLE
-from dispatcher.routing.text import VIEWS, Word, analyze, content_stems
+from dispatcher.routing.text import VIEWS, Word, all_pieces, analyze, content_stems
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,7 +80,7 @@ def _given_by_field(
     """What each term gave in each field; and what the pieces of each word gave, where the word itself did not meet."""
     given: _Amounts = defaultdict(lambda: defaultdict(float))
     of_pieces: _Amounts = defaultdict(lambda: defaultdict(float))
-    owners = {piece: word.written for word in reversed(words) for piece in VIEWS["characters"]([word])}
+    owners = {piece: word.written for word in reversed(words) for piece in all_pieces([word])}
     stems = {word.written: word.stem for word in words}
     for view, term, amounts in index.contributions(words, row):
         for name, amount in zip(FEATURES, amounts * shares, strict=True):

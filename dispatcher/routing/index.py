@@ -164,6 +164,10 @@ class Index:
                 given = np.zeros(len(FEATURES))
                 given[columns] = amounts
                 yield view, term, given
+        for view, term, amount in self.regression.contributions(words, row) if self.regression is not None else ():
+            given = np.zeros(len(FEATURES))
+            given[_REGRESSION] = amount
+            yield view, term, given
 
 
 def _columns(view: str) -> list[int]:

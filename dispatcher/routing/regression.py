@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,8 @@ _LOOSENESS = 50.0
 
 _MOST_ITERATIONS = 20
 _JITTER = 1e-4  # keeps a kernel with two equal examples invertible
-_TERMS: tuple[Callable[[Sequence[Word]], list[str]], ...] = (VIEWS["phrases"], all_pieces)
+_TERMS: Mapping[str, Callable[[Sequence[Word]], list[str]]] = {"phrases": VIEWS["phrases"], "characters": all_pieces}
+"""The terms of the blocks, by the name of the view that they are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,26 @@ class RegressionBlock:
     coefficients: NDArray[np.float32]
 
     def scores(self, terms: Sequence[str]) -> NDArray[np.float64]:
-        counts = Counter(term for term in terms if term in self.vocabulary)
-        if not counts:
-            return np.zeros(self.coefficients.shape[1])
-        numbers = [self.vocabulary[term] for term in sorted(counts)]
-        values = np.array([1 + math.log(counts[term]) for term in sorted(counts)]) * self.idf[numbers]
-        return np.asarray(values / np.linalg.norm(values) @ self.coefficients[numbers].astype(float))
+        """What the terms of a task say for each agent; shape (agents,)."""
+        numbers, values = self._weighted(terms)
+        return np.asarray(values @ self.coefficients[numbers].astype(float))
+
+    def contributions(self, terms: Sequence[str], row: int, least: int) -> dict[str, float]:
+        """What each term says for one agent rather than another."""
+        numbers, values = self._weighted(terms)
+        given = values * (self.coefficients[numbers, row].astype(float) - self.coefficients[numbers, least])
+        return dict(zip(self._known(terms), given.tolist(), strict=True))
+
+    def _known(self, terms: Sequence[str]) -> list[str]:
+        return sorted({term for term in terms if term in self.vocabulary})
+
+    def _weighted(self, terms: Sequence[str]) -> tuple[list[int], NDArray[np.float64]]:
+        """The numbers of the terms that are known, and a vector of length 1 of what they count."""
+        counts = Counter(terms)
+        known = self._known(terms)
+        numbers = [self.vocabulary[term] for term in known]
+        values = np.array([1 + math.log(counts[term]) for term in known]) * self.idf[numbers]
+        return numbers, values / max(np.linalg.norm(values), 1e-12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +72,19 @@ class ExampleRegression:
 
     def scores(self, words: Sequence[Word]) -> NDArray[np.float64]:
         """The log odds of each agent against the least likely one, so at least 0; shape (agents,)."""
-        found = sum(block.scores(terms(words)) for block, terms in zip(self.blocks, _TERMS, strict=True))
+        found = self._sums(words)
         return np.asarray(found - np.min(found))
+
+    def contributions(self, words: Sequence[Word], row: int) -> Iterator[tuple[str, str, float]]:
+        """What each term of the task gives to one agent's log odds: view, term and amount."""
+        least = int(np.argmin(self._sums(words)))
+        for block, (view, terms) in zip(self.blocks, _TERMS.items(), strict=True):
+            for term, amount in block.contributions(terms(words), row, least).items():
+                yield view, term, amount
+
+    def _sums(self, words: Sequence[Word]) -> NDArray[np.float64]:
+        parts = [block.scores(terms(words)) for block, terms in zip(self.blocks, _TERMS.values(), strict=True)]
+        return np.sum(parts, axis=0)
 
 
 def fit_regression(
@@ -66,7 +92,7 @@ def fit_regression(
 ) -> ExampleRegression:
     """Fits one document, the words of an example, a row to the agents that they belong to; `weights` is what each
     counts."""
-    parts = [_vectors([terms(words) for words in documents]) for terms in _TERMS]
+    parts = [_vectors([terms(words) for words in documents]) for terms in _TERMS.values()]
     kernel = sum((matrix @ matrix.T).toarray() for _, _, matrix in parts) / len(parts)
     dual = _fit_dual(kernel, np.asarray(rows), agent_count, np.asarray(weights)) / len(parts)
     return ExampleRegression(
