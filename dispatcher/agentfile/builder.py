@@ -31,7 +31,6 @@ from dispatcher.agentfile.sections import Document
 from dispatcher.agentfile.strict import FrontMatter
 from dispatcher.agentfile.tool_policy import read_tool_policy
 from dispatcher.agentfile.triggers import (
-    exclusions_from_document,
     triggers_from_document,
     triggers_from_text,
     triggers_from_value,
@@ -56,6 +55,7 @@ def build_agent(
     described_triggers, described_exclusions = triggers_from_text(
         without_examples(raw_description), line=description_line
     )
+    announced_triggers, announced_exclusions = triggers_from_document(document)
     examples = _examples(fields, envelope, document, raw_description)
     is_blank = not envelope.body.strip()
     if is_blank:
@@ -92,12 +92,12 @@ def build_agent(
         triggers=(
             *fields.each("triggers", triggers_from_value),
             *described_triggers,
-            *triggers_from_document(document),
+            *announced_triggers,
         ),
         exclusions=(
             *fields.each("exclusions", triggers_from_value),
             *described_exclusions,
-            *exclusions_from_document(document),
+            *announced_exclusions,
         ),
         examples=examples,
         capabilities=fields.each("capabilities", capabilities_from_value) or capabilities_from_document(document),

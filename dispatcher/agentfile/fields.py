@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dispatcher.agentfile.finding import Finding, note, warning
-from dispatcher.agentfile.keys import KNOWN_SPELLINGS, SPELLINGS, intended_key, pick
+from dispatcher.agentfile.keys import KNOWN_SPELLINGS, SPELLINGS, folded_keys, intended_key, keys_of
 from dispatcher.agentfile.strict import FrontMatter
 
 __all__ = ["Fields", "flatten"]
@@ -23,6 +23,7 @@ class Fields:
         self.values: dict[str, Any] = dict(front_matter.values)
         self.lines: Mapping[str, int] = front_matter.lines
         self._mend_misspelt_keys()
+        self._keys = folded_keys(self.values)
         self._report_temperature()
 
     def report(self, *findings: Finding) -> None:
@@ -32,7 +33,7 @@ class Fields:
         return tuple(self._findings)
 
     def pick(self, field: str) -> list[tuple[str, Any]]:
-        return pick(self.values, field)
+        return [(key, self.values[key]) for key in keys_of(field, self._keys)]
 
     def line(self, field: str) -> int | None:
         return next((self.lines[key] for key, _ in self.pick(field) if key in self.lines), None)

@@ -12,7 +12,16 @@ from typing import Any
 
 from rapidfuzz.distance import DamerauLevenshtein
 
-__all__ = ["KNOWN_KEYS", "KNOWN_SPELLINGS", "RESTRICTING_KEYS", "SPELLINGS", "intended_key", "pick"]
+__all__ = [
+    "KNOWN_KEYS",
+    "KNOWN_SPELLINGS",
+    "RESTRICTING_KEYS",
+    "SPELLINGS",
+    "folded_keys",
+    "intended_key",
+    "keys_of",
+    "pick",
+]
 
 SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "name": ("name",),
@@ -96,7 +105,7 @@ KNOWN_KEYS = frozenset(spelling.lower() for group in (*SPELLINGS.values(), _OTHE
 }
 
 
-_FOLDED = {field: tuple(spelling.lower() for spelling in group) for field, group in SPELLINGS.items()}
+_FOLDED = {field: tuple(dict.fromkeys(spelling.lower() for spelling in group)) for field, group in SPELLINGS.items()}
 
 KNOWN_SPELLINGS = frozenset(spelling for group in _FOLDED.values() for spelling in group)
 """Every spelling that means a field of an agent, lower-case."""
@@ -104,9 +113,17 @@ KNOWN_SPELLINGS = frozenset(spelling for group in _FOLDED.values() for spelling 
 
 def pick(values: Mapping[str, Any], field: str) -> list[tuple[str, Any]]:
     """The keys of `values` that mean `field`, in any case, with their values, in the order of the table."""
-    by_lower = {key.lower(): key for key in values}
-    found = (by_lower.get(spelling) for spelling in _FOLDED[field])
-    return [(key, values[key]) for key in dict.fromkeys(found) if key is not None]
+    return [(key, values[key]) for key in keys_of(field, folded_keys(values))]
+
+
+def folded_keys(values: Mapping[str, Any]) -> Mapping[str, str]:
+    """The keys of `values` by how they are spelt in lower case."""
+    return {key.lower(): key for key in values}
+
+
+def keys_of(field: str, folded: Mapping[str, str]) -> list[str]:
+    """Those of `folded_keys` that mean `field`, in the order of the table."""
+    return [folded[spelling] for spelling in _FOLDED[field] if spelling in folded]
 
 
 def intended_key(key: str) -> str | None:

@@ -13,7 +13,7 @@ from dispatcher.agentfile.lines import LineIndex
 
 __all__ = ["drop_placeholders", "fill_placeholders", "find_placeholders"]
 
-_PLACEHOLDER = re.compile(r"(?<!\$)\{\{[ \t]*([A-Z][A-Z0-9_]*)[ \t]*\}\}")
+_PLACEHOLDER = re.compile(r"\{\{(?<!\$\{\{)[ \t]*([A-Z][A-Z0-9_]*)[ \t]*\}\}")
 
 
 def find_placeholders(text: str, *, first_line: int = 1) -> tuple[Placeholder, ...]:

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 __all__ = ["plain_text", "sentences"]
 
 _MARKED_UP = re.compile(r"[*_`\[]")
-_MARKUP = re.compile(r"\*\*|__|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)|`")
+# Each alternative begins with a character of its own, by which the text is searched; so the looks behind come after it.
+_MARKUP = re.compile(
+    r"\*(?:\*|(?<!\w\*)(?=\S)|(?<=\S\*)(?!\w))|_(?:_|(?<!\w_)(?=\S)|(?<=\S_)(?!\w))|`",
+)
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'“*(]?[A-Z0-9])|\n+")
 

@@ -20,22 +20,42 @@ __all__ = ["Document", "Item", "Section", "parse_document"]
 _HEADING = re.compile(r"(#{1,6})[ \t]+(.*)$")
 _UNDERLINE = re.compile(r"={3,}\s*$")
 _BULLET = re.compile(r"([ \t]*)(?:[-*+•]|\d{1,3}[.)])[ \t]+(?:\[[ xX]\][ \t]+)?(.*)$")
-_BULLETS = ("-", "*", "+", "•")
+_BULLETS = "-*+•"
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)$")
 _LABEL = re.compile(r"(?:\*\*|__)(?P<bold>.+?)(?:\*\*|__)\s*:?$|(?P<plain>[^-*+#>|<\s].{0,120}):$")
+_ENDS_OF_LABELS = ":*_"
 _BOLD_LABEL = re.compile(r"(?:\*\*|__)(.+?)(?:\*\*|__)\s*(?:\([^)]*\)\s*)?(.*)$")
+_LONGEST_LABEL = 60
 _MAX_NESTING = 30
 
 
 class Item(NamedTuple):
-    """A bullet: its text without markup, its label (in bold, or before a colon), and the line above the list."""
+    """A bullet: its text without markup and as it is written, and the line above the list."""
 
     text: str
-    label: str | None
-    rest: str
+    written: str
     indent: int
     line: int
     lead: str = ""
+
+    @property
+    def label(self) -> str | None:
+        """What it begins with, in bold or before a colon."""
+        label, _ = self._parts()
+        return (plain_text(label).rstrip(": ") or None) if label else None
+
+    @property
+    def rest(self) -> str:
+        """What follows the label; all of it where it has none."""
+        _, rest = self._parts()
+        return plain_text(rest).lstrip(":-–— ")
+
+    def _parts(self) -> tuple[str, str]:
+        bold = _BOLD_LABEL.match(self.written)
+        if bold is not None:
+            return bold[1], bold[2]
+        head, colon, tail = self.written.partition(": ")
+        return (head, tail) if colon and len(head) <= _LONGEST_LABEL else ("", self.written)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +90,15 @@ class Document:
 
 def parse_document(body: str, *, first_line: int = 1) -> Document:
     """Reads a body whose first line is line `first_line` of its file."""
-    lines = [line.rstrip("\r") for line in body.split("\n")]
+    lines = [line.rstrip("\r") for line in body.split("\n")] if "\r" in body else body.split("\n")
     hidden = _fenced_lines(lines)
+    has_underlines = "\n===" in body
     sections: list[Section] = []
     title, level, line, content = "", 0, first_line, []  # type: str, int, int, list[tuple[int, str]]
     for index, text in enumerate(lines):
         if index in hidden:
             continue
-        heading = _heading(lines, index)
+        heading = _heading(lines, index) if has_underlines or text.startswith("#") else None
         if heading is None:
             content.append((first_line + index, text))
             continue
@@ -109,8 +130,8 @@ def _section(title: str, level: int, line: int, content: Sequence[tuple[int, str
     heads: list[tuple[int, str]] = []  # bullets that end in a colon lead those indented under them
     for kind, text, indent, lead, number in _blocks(content):
         if kind == "item":
-            heads = [head for head in heads if head[0] < indent]
-            items.append(_item(text, indent, number, heads[-1][1] if heads else lead))
+            heads = [head for head in heads if head[0] < indent] if heads else heads
+            items.append(Item(plain_text(text), text, indent, number, heads[-1][1] if heads else lead))
             if text.rstrip("*_ ").endswith(":"):
                 heads.append((indent, items[-1].text.rstrip(":")))
         elif text:
@@ -123,41 +144,26 @@ def _blocks(content: Sequence[tuple[int, str]]) -> Iterator[tuple[str, str, int,
     kind, held, indent, start, lead = "", [], 0, 0, ""  # type: str, list[str], int, int, str
     for number, text in content:
         stripped = text.strip()
-        may_be_bullet = stripped[:1] in _BULLETS or stripped[:1].isdecimal()
-        bullet = _BULLET.match(text) if may_be_bullet else None
-        is_continuation = bullet is None and stripped and held and (kind == "paragraph" or text[:1].isspace())
-        if is_continuation and not _LABEL.match(stripped):
+        if not stripped:
+            if held:
+                yield kind, " ".join(held), indent, lead, start
+            kind, held = "", []
+            continue
+        bullet = _BULLET.match(text) if stripped[0] in _BULLETS or stripped[0].isdecimal() else None
+        label = _LABEL.match(stripped) if bullet is None and stripped[-1] in _ENDS_OF_LABELS else None
+        if bullet is None and label is None and held and (kind == "paragraph" or text[0].isspace()):
             held.append(stripped)
             continue
         if held:
             yield kind, " ".join(held), indent, lead, start
-        kind, held, start = "", [], number
+        start = number
         if bullet is not None:
             kind, held, indent = "item", [bullet[2].strip()], len(bullet[1].expandtabs(4))
-        elif stripped:
-            label = _LABEL.match(stripped)
+        else:
             lead = plain_text(label["bold"] or label["plain"]).rstrip(":") if label else ""
             kind, held = "paragraph", [stripped]
     if held:
         yield kind, " ".join(held), indent, lead, start
-
-
-def _item(text: str, indent: int, line: int, lead: str) -> Item:
-    bold = _BOLD_LABEL.match(text)
-    if bold is not None:
-        label, rest = bold[1], bold[2]
-    else:
-        head, colon, tail = text.partition(": ")
-        label, rest = (head, tail) if colon and len(head) <= 60 else ("", text)
-    plain = plain_text(text)
-    return Item(
-        text=plain,
-        label=(plain_text(label).rstrip(": ") or None) if label else None,
-        rest=(plain if rest is text else plain_text(rest)).lstrip(":-–— "),
-        indent=indent,
-        line=line,
-        lead=lead,
-    )
 
 
 def _fenced_lines(lines: Sequence[str]) -> frozenset[int]:

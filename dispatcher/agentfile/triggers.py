@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from dispatcher.agent import Trigger
@@ -17,7 +17,6 @@ from dispatcher.agentfile.prose import sentences
 from dispatcher.agentfile.sections import Document, Item
 
 __all__ = [
-    "exclusions_from_document",
     "triggers_from_document",
     "triggers_from_text",
     "triggers_from_value",
@@ -96,23 +95,17 @@ def triggers_from_value(value: Any, line: int | None) -> tuple[Trigger, ...]:
     return tuple(Trigger(text=part.lstrip("-* ").strip("\"'"), line=line) for part in parts if part.strip("-* "))
 
 
-def triggers_from_document(document: Document) -> tuple[Trigger, ...]:
-    """The bullets of sections, and under lines, that announce when to use the agent."""
-    return tuple(_announced(document, "trigger"))
-
-
-def exclusions_from_document(document: Document) -> tuple[Trigger, ...]:
-    """The bullets that say what the agent is not for."""
-    return tuple(_announced(document, "exclusion"))
-
-
-def _announced(document: Document, kind: str) -> Iterator[Trigger]:
+def triggers_from_document(document: Document) -> tuple[tuple[Trigger, ...], tuple[Trigger, ...]]:
+    """The bullets of sections, and under lines, that announce when to use the agent; and those that say when not."""
+    found: dict[str | None, list[Trigger]] = {"trigger": [], "exclusion": []}
     for section in document.sections:
         of_section = _announces(section.title)
         of_lead = {lead: _announces(lead) for lead in {item.lead for item in section.items}}
         for item in section.items:
-            if _kind(item, of_lead[item.lead] or of_section) == kind and not item.text.endswith(":"):
-                yield Trigger(text=item.text, line=item.line)
+            kind = _kind(item, of_lead[item.lead] or of_section)
+            if kind is not None and not item.text.endswith(":"):
+                found[kind].append(Trigger(text=item.text, line=item.line))
+    return tuple(found["trigger"]), tuple(found["exclusion"])
 
 
 def _kind(item: Item, announced: str | None) -> str | None:

@@ -64,6 +64,8 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script. Never shows a traceback, unless asked to with --debug."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    # Threads for products of matrices take numpy longer to start than a command has use for them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _prepare_streams()
     code = _guarded(words)
     # Standard output is flushed here, where a failure can still be told; the interpreter would only grumble.

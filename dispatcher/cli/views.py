@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from dispatcher.cli.console import Console, one_line, short
 from dispatcher.registry import Registry
 from dispatcher.routing import Candidate, Decision, Evidence, Explanation, How, Judgement
-from dispatcher.runtime.reply import AgentAnswered, AgentAsked, Event, HandedOver, HistoryTrimmed, TornTurnFound
 
 if TYPE_CHECKING:
     from dispatcher.llm import ModelChoice
-    from dispatcher.runtime import Plan, Reply
+    from dispatcher.runtime import Event, Plan, Reply
 
 __all__ = [
     "offered",
@@ -113,6 +112,8 @@ def show_plan(plan: Plan, console: Console, *, in_full: bool = False) -> None:
 
 def show_event(event: Event, console: Console) -> None:
     """What happened during a turn that a person should know of; its text is for standard output."""
+    from dispatcher.runtime import AgentAnswered, AgentAsked, HandedOver, HistoryTrimmed, TornTurnFound
+
     if isinstance(event, TornTurnFound):
         task = one_line(event.turn.task, console.width // 2)
         console.notice(f'the last turn of this session was cut off ("{task}"); it is not sent again')

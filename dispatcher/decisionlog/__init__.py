@@ -7,10 +7,17 @@ log         the files: one for each day, rotated, and deleted when their time is
 feedback    an entry and the user's verdict on it → a labelled task
 """
 
-from dispatcher.decisionlog.entry import EntryOutcome, LogEntry, new_entry_id
-from dispatcher.decisionlog.feedback import add_feedback, feedback_path, labelled
-from dispatcher.decisionlog.log import DecisionLog, LogFilter, log_folder
-from dispatcher.decisionlog.redaction import Redaction
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dispatcher.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from dispatcher.decisionlog.entry import EntryOutcome, LogEntry, new_entry_id
+    from dispatcher.decisionlog.feedback import add_feedback, feedback_path, labelled
+    from dispatcher.decisionlog.log import DecisionLog, LogFilter, log_folder
+    from dispatcher.decisionlog.redaction import Redaction
 
 __all__ = [
     "DecisionLog",
@@ -24,3 +31,13 @@ __all__ = [
     "log_folder",
     "new_entry_id",
 ]
+
+__getattr__ = on_demand(
+    __name__,
+    {
+        "dispatcher.decisionlog.entry": ("EntryOutcome", "LogEntry", "new_entry_id"),
+        "dispatcher.decisionlog.feedback": ("add_feedback", "feedback_path", "labelled"),
+        "dispatcher.decisionlog.log": ("DecisionLog", "LogFilter", "log_folder"),
+        "dispatcher.decisionlog.redaction": ("Redaction",),
+    },
+)

@@ -2,11 +2,13 @@
 
 attachments   files given with a task
 loading       what a dispatcher works with, read and put together
+deciding      a task → whom it goes to
 planning      a task → whom it goes to and what is sent
 prompt        an agent and a task → what is sent
 reply         what comes out: events and the reply
 loop          one turn as a generator without I/O
 drivers       what carries its steps out, waiting or not
+running       a turn by itself
 session       turns that know of each other
 sticky        who takes the next turn of a conversation
 tools         functions that a model may call, and what an agent's file allows of them
@@ -16,28 +18,35 @@ window        what of a long conversation is sent again
 dispatcher    all of it together
 """
 
-from dispatcher.runtime.attachments import Attachment, load_attachment
-from dispatcher.runtime.dispatcher import Dispatcher
-from dispatcher.runtime.planning import RunOptions
-from dispatcher.runtime.reply import (
-    ABSTAINED,
-    MAX_ITERATIONS,
-    AgentAnswered,
-    AgentAsked,
-    DecisionMade,
-    Event,
-    HandedOver,
-    HistoryTrimmed,
-    Plan,
-    Reply,
-    Stopped,
-    ToolCalled,
-    ToolReturned,
-    TornTurnFound,
-    UsageReported,
-)
-from dispatcher.runtime.session import Session, WhenBusy
-from dispatcher.runtime.tools import Approve, Tool, ToolCall, ToolResult
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dispatcher.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from dispatcher.runtime.attachments import Attachment, load_attachment
+    from dispatcher.runtime.dispatcher import Dispatcher
+    from dispatcher.runtime.planning import RunOptions
+    from dispatcher.runtime.reply import (
+        ABSTAINED,
+        MAX_ITERATIONS,
+        AgentAnswered,
+        AgentAsked,
+        DecisionMade,
+        Event,
+        HandedOver,
+        HistoryTrimmed,
+        Plan,
+        Reply,
+        Stopped,
+        ToolCalled,
+        ToolReturned,
+        TornTurnFound,
+        UsageReported,
+    )
+    from dispatcher.runtime.session import Session, WhenBusy
+    from dispatcher.runtime.tools import Approve, Tool, ToolCall, ToolResult
 
 __all__ = [
     "ABSTAINED",
@@ -66,3 +75,31 @@ __all__ = [
     "WhenBusy",
     "load_attachment",
 ]
+
+__getattr__ = on_demand(
+    __name__,
+    {
+        "dispatcher.runtime.attachments": ("Attachment", "load_attachment"),
+        "dispatcher.runtime.dispatcher": ("Dispatcher",),
+        "dispatcher.runtime.planning": ("RunOptions",),
+        "dispatcher.runtime.reply": (
+            "ABSTAINED",
+            "MAX_ITERATIONS",
+            "AgentAnswered",
+            "AgentAsked",
+            "DecisionMade",
+            "Event",
+            "HandedOver",
+            "HistoryTrimmed",
+            "Plan",
+            "Reply",
+            "Stopped",
+            "ToolCalled",
+            "ToolReturned",
+            "TornTurnFound",
+            "UsageReported",
+        ),
+        "dispatcher.runtime.session": ("Session", "WhenBusy"),
+        "dispatcher.runtime.tools": ("Approve", "Tool", "ToolCall", "ToolResult"),
+    },
+)

@@ -1,37 +1,36 @@
 """The facade: load once, then route and dispatch tasks, from as many threads or coroutines as there are.
 
-A run is one turn of the loop; the four ways to run only differ in how they wait.
+A route needs little of what a run does, so what plans, runs and keeps is imported with the first use of it.
 """
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import aclosing, closing
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from dispatcher.decisionlog import DecisionLog
 from dispatcher.errors import UsageError
-from dispatcher.llm.client import LLMClient
 from dispatcher.progress import Progress
 from dispatcher.registry import Registry
 from dispatcher.routing import Decision, Router
-from dispatcher.runtime.drivers import Asking, AsyncAsking, adrive, alast_reply, awhole, drive, last_reply, whole
-from dispatcher.runtime.loading import Given, Loaded, load, read
-from dispatcher.runtime.loop import Steps, scene_of, turn_steps
-from dispatcher.runtime.observing import ObservedRun, observed_route
-from dispatcher.runtime.planning import RunOptions, aplan_of, plan_of, planned, routed
-from dispatcher.runtime.reply import Event, Plan, Reply
-from dispatcher.runtime.session import Session, WhenBusy
-from dispatcher.runtime.tools import Tool, as_tools
-from dispatcher.sessions import MemorySessionStore, SessionStore, new_session_id
+from dispatcher.runtime.deciding import observed_route
+from dispatcher.runtime.loading import Given, load, read
 from dispatcher.settings import Settings
 
 if TYPE_CHECKING:
+    from dispatcher.decisionlog import DecisionLog
     from dispatcher.judge import Judge, Said
+    from dispatcher.llm import LLMClient
+    from dispatcher.runtime.planning import RunOptions
+    from dispatcher.runtime.reply import Event, Plan, Reply
+    from dispatcher.runtime.session import Session, WhenBusy
+    from dispatcher.runtime.tools import Tool
+    from dispatcher.sessions import SessionStore
 
-__all__ = ["Dispatcher", "RunOptions"]
+__all__ = ["Dispatcher"]
 
 
 class Dispatcher:
@@ -66,10 +65,11 @@ class Dispatcher:
         progress: Progress | None = None,
     ) -> None:
         environment = os.environ if environment is None else environment
-        given = Given(client=client, judge=judge, tools=as_tools(tools), progress=progress)
+        given = Given(client=client, judge=judge, tools=_as_tools(tools), progress=progress)
         self._loaded = load(registry, settings or Settings(), given, environment)
         self._sources: dict[str, Any] | None = None
-        self.store: SessionStore = MemorySessionStore() if store is None else store
+        if store is not None:
+            self.store = store
         self.log = log
         self.notices: tuple[str, ...] = ()
 
@@ -108,6 +108,15 @@ class Dispatcher:
         dispatcher._sources = sources
         dispatcher.notices = loaded.notices
         return dispatcher
+
+    @functools.cached_property
+    def store(self) -> SessionStore:
+        """Where sessions are kept."""
+        from dispatcher.sessions import MemorySessionStore
+
+        # Threads that ask at once are given the same one.
+        store: SessionStore = self.__dict__.setdefault("store", MemorySessionStore())
+        return store
 
     @property
     def registry(self) -> Registry:
@@ -198,10 +207,14 @@ class Dispatcher:
 
     def plan(self, task: str, **options: Unpack[RunOptions]) -> Plan:
         """Decides who takes a task and what would be sent to its model, without sending it."""
+        from dispatcher.runtime.planning import plan_of
+
         return plan_of(self._loaded, task, options)
 
     async def aplan(self, task: str, **options: Unpack[RunOptions]) -> Plan:
         """`plan` for coroutines."""
+        from dispatcher.runtime.planning import aplan_of
+
         return await aplan_of(self._loaded, task, options)
 
     def session(
@@ -218,6 +231,10 @@ class Dispatcher:
 
         Raises UsageError for an impossible name.
         """
+        from dispatcher.runtime.planning import planned, routed
+        from dispatcher.runtime.session import Session
+        from dispatcher.sessions import new_session_id
+
         return Session(
             new_session_id() if session_id is None else session_id,
             store=self.store,
@@ -235,50 +252,37 @@ class Dispatcher:
         Abstaining is a result: the reply then has the stop reason `abstained`. Raises LLMError and its kind,
         UnknownAgentError, VariableError and AgentFileError.
         """
-        loaded = self._loaded
-        return last_reply(self._run(loaded, plan_of(loaded, task, options), options, whole))
+        from dispatcher.runtime.running import reply_of
+
+        return reply_of(self._loaded, task, options, self.log)
 
     def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Iterator[Event]:
         """The same as events, as they come: the decision, pieces of text, and the reply.
 
         Closing it stops the request at once.
         """
-        loaded = self._loaded
-        yield from self._run(loaded, plan_of(loaded, task, options), options, lambda client: client.stream)
+        from dispatcher.runtime.running import events_of
+
+        yield from events_of(self._loaded, task, options, self.log)
 
     async def adispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
         """`dispatch` for coroutines."""
-        loaded = self._loaded
-        plan = await aplan_of(loaded, task, options)
-        return await alast_reply(self._arun(loaded, plan, options, awhole))
+        from dispatcher.runtime.running import areply_of
+
+        return await areply_of(self._loaded, task, options, self.log)
 
     async def astream(self, task: str | Plan, **options: Unpack[RunOptions]) -> AsyncIterator[Event]:
         """`stream` for coroutines; cancelling it, or closing it, stops the request at once."""
-        loaded = self._loaded
-        plan = await aplan_of(loaded, task, options)
-        async with aclosing(self._arun(loaded, plan, options, lambda client: client.astream)) as events:
+        from dispatcher.runtime.running import aevents_of
+
+        async with aclosing(aevents_of(self._loaded, task, options, self.log)) as events:
             async for event in events:
                 yield event
 
-    def _run(
-        self, loaded: Loaded, plan: Plan, options: RunOptions, asking: Callable[[LLMClient], Asking]
-    ) -> Iterator[Event]:
-        with ObservedRun(loaded, plan, self.log) as run:
-            steps = _steps(loaded, plan, options)
-            with closing(drive(steps, lambda request: asking(run.client)(request), span=run.span)) as events:
-                for event in events:
-                    yield run.seen(event)
 
-    async def _arun(
-        self, loaded: Loaded, plan: Plan, options: RunOptions, asking: Callable[[LLMClient], AsyncAsking]
-    ) -> AsyncGenerator[Event, None]:
-        with ObservedRun(loaded, plan, self.log) as run:
-            steps = _steps(loaded, plan, options)
-            async with aclosing(adrive(steps, lambda request: asking(run.client)(request), span=run.span)) as events:
-                async for event in events:
-                    yield run.seen(event)
+def _as_tools(tools: Sequence[Tool | Callable[..., Any]]) -> tuple[Tool, ...]:
+    if not tools:
+        return ()
+    from dispatcher.runtime.tools import as_tools
 
-
-def _steps(loaded: Loaded, plan: Plan, options: RunOptions) -> Steps:
-    """The one turn of a run without a session."""
-    return turn_steps(plan, scene_of(loaded.settings, options.get("approve")))
+    return as_tools(tools)

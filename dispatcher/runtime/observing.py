@@ -16,12 +16,11 @@ from typing import Any, Self, TypeVar
 from dispatcher.decisionlog import DecisionLog, EntryOutcome, LogEntry, new_entry_id
 from dispatcher.errors import BudgetError, DispatcherError
 from dispatcher.llm import LLMClient, Usage
-from dispatcher.routing import Decision, Router
 from dispatcher.runtime.loading import Loaded, judged_cost
 from dispatcher.runtime.reply import ABSTAINED, Event, Plan, Reply, Stopped, UsageReported
 from dispatcher.tracing import Spanned, usage_attributes
 
-__all__ = ["ObservedRun", "observed_route"]
+__all__ = ["ObservedRun"]
 
 _logger = logging.getLogger(__name__)
 
@@ -146,22 +145,6 @@ def _folder() -> str:
         return str(Path.cwd())
     except OSError:
         return ""
-
-
-def observed_route(router: Router, task: str, **options: Any) -> Decision:
-    """What the router decides, with a span around it; `options` are those of `Router.route`."""
-    with Spanned("route", {"gen_ai.operation.name": "route"}, is_current=True) as span:
-        decision = router.route(task, **options)
-        span.note(
-            {
-                "gen_ai.agent.name": decision.agent.name if decision.agent is not None else None,
-                "dispatcher.outcome": str(decision.outcome),
-                "dispatcher.how": str(decision.how),
-                "dispatcher.confidence": decision.confidence,
-                "dispatcher.margin": decision.margin,
-            }
-        )
-        return decision
 
 
 def _run_span(plan: Plan) -> Spanned:

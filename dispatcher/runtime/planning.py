@@ -13,9 +13,9 @@ from dispatcher.judge import Said
 from dispatcher.llm import choose_model
 from dispatcher.routing import Decision, How, Outcome
 from dispatcher.runtime.attachments import Attachment
+from dispatcher.runtime.deciding import observed_route
 from dispatcher.runtime.handoffs import Peers, colleagues, peer_tools
 from dispatcher.runtime.loading import Loaded
-from dispatcher.runtime.observing import observed_route
 from dispatcher.runtime.prompt import EFFORTS, build_request
 from dispatcher.runtime.reply import Plan
 from dispatcher.runtime.tools import Approve, Tool, as_tools, offered_tools, unavailable_tools

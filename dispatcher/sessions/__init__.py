@@ -10,11 +10,18 @@ encoding    a turn as JSON
 export      a session as JSON lines or Markdown
 """
 
-from dispatcher.sessions.export import EXPORT_FORMATS, export_session
-from dispatcher.sessions.memory import MemorySessionStore
-from dispatcher.sessions.sqlite import SQLiteSessionStore
-from dispatcher.sessions.store import SessionStore, check_session_id
-from dispatcher.sessions.turn import Handoff, SessionInfo, Turn, TurnState, new_session_id, total_cost, total_usage
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dispatcher.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from dispatcher.sessions.export import EXPORT_FORMATS, export_session
+    from dispatcher.sessions.memory import MemorySessionStore
+    from dispatcher.sessions.sqlite import SQLiteSessionStore
+    from dispatcher.sessions.store import SessionStore, check_session_id
+    from dispatcher.sessions.turn import Handoff, SessionInfo, Turn, TurnState, new_session_id, total_cost, total_usage
 
 __all__ = [
     "EXPORT_FORMATS",
@@ -31,3 +38,22 @@ __all__ = [
     "total_cost",
     "total_usage",
 ]
+
+__getattr__ = on_demand(
+    __name__,
+    {
+        "dispatcher.sessions.export": ("EXPORT_FORMATS", "export_session"),
+        "dispatcher.sessions.memory": ("MemorySessionStore",),
+        "dispatcher.sessions.sqlite": ("SQLiteSessionStore",),
+        "dispatcher.sessions.store": ("SessionStore", "check_session_id"),
+        "dispatcher.sessions.turn": (
+            "Handoff",
+            "SessionInfo",
+            "Turn",
+            "TurnState",
+            "new_session_id",
+            "total_cost",
+            "total_usage",
+        ),
+    },
+)
