@@ -27,7 +27,7 @@ __all__ = ["ExampleRegression", "RegressionBlock", "fit_regression"]
 _LOOSENESS = 50.0
 """What a mistake counts beside the size of the coefficients: the C of scikit-learn's LogisticRegression."""
 
-_MOST_ITERATIONS = 20
+_MOST_ITERATIONS = 12
 _JITTER = 1e-4  # keeps a kernel with two equal examples invertible
 _TERMS: Mapping[str, Callable[[Sequence[Word]], list[str]]] = {"phrases": VIEWS["phrases"], "characters": all_pieces}
 """The terms of the blocks, by the name of the view that they are of."""
@@ -61,7 +61,7 @@ class RegressionBlock:
         known = self._known(terms)
         numbers = [self.vocabulary[term] for term in known]
         values = np.array([1 + math.log(counts[term]) for term in known]) * self.idf[numbers]
-        return numbers, values / max(np.linalg.norm(values), 1e-12)
+        return numbers, values / max(float(np.linalg.norm(values)), 1e-12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class ExampleRegression:
 
     def _sums(self, words: Sequence[Word]) -> NDArray[np.float64]:
         parts = [block.scores(terms(words)) for block, terms in zip(self.blocks, _TERMS.values(), strict=True)]
-        return np.sum(parts, axis=0)
+        return np.asarray(np.sum(parts, axis=0))
 
 
 def fit_regression(
