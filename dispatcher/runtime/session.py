@@ -145,6 +145,18 @@ class Session:
         finally:
             self._store.release(self.id)
 
+    def undo(self) -> Turn | None:
+        """Takes the last turn back and returns it; None if there is none. Waits for a turn that is under way.
+
+        The conversation is then as before it, and `cost` as well; what it cost stays counted in the day's budget.
+        """
+        self._hold()
+        try:
+            last = next(iter(self._store.turns(self.id, last=1)), None)
+            return last if last is not None and self._store.remove_last(self.id, last.id) else None
+        finally:
+            self._store.release(self.id)
+
     def route(self, task: str, **options: Unpack[RunOptions]) -> Decision:
         """Decides who takes the next turn: a follow-up stays with its agent, and the decision says why.
 
