@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 import itertools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -186,7 +186,7 @@ class Session:
         """
         return last_reply(self._run(task, options, whole))
 
-    def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Iterator[Event]:
+    def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Generator[Event, None, None]:
         """The same as events. Closing it stops the request at once, and keeps what came."""
         yield from self._run(task, options, lambda client: client.stream)
 
