@@ -209,10 +209,12 @@ def _show_offer(decision: Decision, console: Console) -> None:
 
 def reason_line(decision: Decision) -> str:
     """Why an agent was chosen, on one line: what decided, or the words that spoke for it most."""
-    best = next((each for each in decision.evidence if each.contribution > 0), None)
+    found = [each for each in decision.evidence if each.contribution > 0]
+    best = next((each for each in found if each.words), found[0] if found else None)
     if decision.how is not How.SCORED or best is None:
         return f"{decision.how}: {decision.reason}"
-    return f"{best.field}: {_words(best)}  {_place(best)}"
+    said = ", ".join(best.words) or f'"{best.text}"'
+    return f"{best.field}: {said}  {_place(best)}"
 
 
 def certainty(decision: Decision) -> str:

@@ -110,7 +110,7 @@ class Conversation:
         return self.session.plan(task, **run_options)
 
     def _answered(self, plan: Plan) -> Reply:
-        with self.view.answer(plan) as answer, closing(self.session.stream(plan)) as events:
+        with closing(self.session.stream(plan)) as events, self.view.answer(plan) as answer:
             for event in events:
                 if isinstance(event, Stopped):
                     return event.reply

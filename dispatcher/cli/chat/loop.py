@@ -48,6 +48,7 @@ def _answer(conversation: Conversation, line: str) -> None:
             carry_out(conversation, line)
         else:
             conversation.ask(line)
+            conversation.view.console.say()
     except KeyboardInterrupt:
         conversation.view.console.say("Stopped.", style="yellow")
     except DispatcherError as problem:

@@ -7,6 +7,7 @@ that is under way.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -23,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dispatcher.agent import Agent
+from dispatcher.cli.chat.echo import unechoed
 from dispatcher.cli.console import Console, one_line, printable
 from dispatcher.cli.views import certainty, reason_line, shortfall, show_event, show_preview, show_reply
 from dispatcher.registry import Registry
@@ -73,7 +75,7 @@ class View:
         decision = plan.decision
         self._name(decision.agent, certainty(decision))
         if decision.agent is not None:
-            self._dim(f"  {reason_line(decision)}")
+            self._dim("  " + one_line(reason_line(decision), self._width - 2))
         for notice in plan.notices:
             self.console.notice(notice)
 
@@ -161,9 +163,11 @@ class Answer:
         self._open = ""
         self._has_begun = False
         self._spinner = Spinner("dots", Text(waiting_for, style="dim"))
+        self._held = ExitStack()
         self._live = Live(get_renderable=self._drawn, console=rich, transient=True, refresh_per_second=_DRAWN_A_SECOND)
 
     def __enter__(self) -> Self:
+        self._held.enter_context(unechoed())
         self._rich.print()
         self._live.start(refresh=True)
         return self
@@ -172,8 +176,9 @@ class Answer:
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         rest, self._open, self._has_begun = self._open, "", True
-        self._live.stop()
-        self._write(rest)
+        with self._held:
+            self._live.stop()
+            self._write(rest)
 
     def add(self, text: str) -> None:
         """Takes a piece of the answer."""
@@ -191,29 +196,44 @@ class Answer:
 
     def _write(self, text: str) -> None:
         if text.strip():
-            self._rich.print(_markdown(text), width=self._width)
+            self._rich.print(_Rendered(text, self._width))
             self._rich.print()
 
     def _drawn(self) -> RenderableType:
         if not self._has_begun:
             return self._spinner
-        return _End(_markdown(self._open), self._width) if self._open.strip() else ""
+        most = max(1, self._rich.height - _ROWS_BESIDE)
+        return _Rendered(self._open, self._width, most=most) if self._open.strip() else ""
 
 
-class _End:
-    """As much of the end of something as the terminal is high."""
+class _Rendered:
+    """A piece of Markdown without blank lines around it, nor spaces after its lines, which copying would bring along.
 
-    def __init__(self, whole: RenderableType, width: int) -> None:
-        self._whole = whole
+    `most` is the number of lines at its end that are shown, all of them if it is not given.
+    """
+
+    def __init__(self, text: str, width: int, *, most: int = 0) -> None:
+        # Addresses are written out: a link must not look as if it led elsewhere.
+        self._markdown = Markdown(text, code_theme=_CODE_THEME, hyperlinks=False)
         self._width = width
+        self._most = most
 
     def __rich_console__(self, console: Rich, options: ConsoleOptions) -> RenderResult:
-        lines = console.render_lines(self._whole, options.update(width=self._width, height=None), pad=False)
-        shown = lines[-max(1, console.height - _ROWS_BESIDE) :]
-        for number, line in enumerate(shown):
-            if number:
-                yield Segment.line()
+        rendered = console.render_lines(self._markdown, options.update(width=self._width, height=None), pad=False)
+        lines = [_without_end(line) for line in rendered]
+        filled = [number for number, line in enumerate(lines) if line]
+        shown = lines[filled[0] : filled[-1] + 1] if filled else []
+        for line in shown[-self._most :]:
             yield from line
+            yield Segment.line()
+
+
+def _without_end(line: Sequence[Segment]) -> list[Segment]:
+    """A line without the spaces at its end."""
+    kept = list(line)
+    while kept and not kept[-1].text.strip():
+        kept.pop()
+    return [*kept[:-1], Segment(kept[-1].text.rstrip(), kept[-1].style)] if kept else []
 
 
 def settled(text: str) -> int:
@@ -225,11 +245,6 @@ def settled(text: str) -> int:
     tokens = MarkdownIt().enable("table").parse("\n".join([*lines[:-1], ""]))
     starts = [token.map[0] for token in tokens if token.level == 0 and token.map is not None]
     return sum(len(line) + 1 for line in lines[: starts[-1]]) if starts else 0
-
-
-def _markdown(text: str) -> Markdown:
-    # Addresses are written out: a link must not look as if it led elsewhere.
-    return Markdown(text, code_theme=_CODE_THEME, hyperlinks=False)
 
 
 def _style(agent: Agent | None) -> Style:
