@@ -6,6 +6,7 @@ that is under way.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -33,7 +34,7 @@ from dispatcher.sessions import Turn
 
 __all__ = ["Answer", "View"]
 
-_DRAWN_A_SECOND = 8.0
+_SECONDS_A_DRAWING = 0.12
 _NEAREST_COLORS = {"orange": "dark_orange", "pink": "hot_pink", "gray": "bright_black", "grey": "bright_black"}
 _ROWS_BESIDE = 2  # of the terminal, that stay free while an answer comes
 _CODE_THEME = "ansi_dark"  # of the terminal's own colors, on its own background
@@ -161,46 +162,67 @@ class Answer:
         self._rich = rich
         self._width = width
         self._open = ""
-        self._has_begun = False
-        self._spinner = Spinner("dots", Text(waiting_for, style="dim"))
+        self._is_drawn = False  # as it is now
+        self._spinner: Spinner | None = Spinner("dots", Text(waiting_for, style="dim"))
         self._held = ExitStack()
-        self._live = Live(get_renderable=self._drawn, console=rich, transient=True, refresh_per_second=_DRAWN_A_SECOND)
+        self._live = Live(get_renderable=self._drawn, console=rich, transient=True, auto_refresh=False)
+        self._is_over = threading.Event()
+        # Only one thread writes at a time, which the refreshing that rich itself offers does not see to.
+        self._writing = threading.Lock()
+        self._drawing = threading.Thread(target=self._draw, daemon=True)
 
     def __enter__(self) -> Self:
         self._held.enter_context(unechoed())
         self._rich.print()
         self._live.start(refresh=True)
+        self._drawing.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        rest, self._open, self._has_begun = self._open, "", True
         with self._held:
+            self._is_over.set()
+            self._drawing.join()
+            rest, self._open, self._spinner = self._open, "", None
             self._live.stop()
             self._write(rest)
 
     def add(self, text: str) -> None:
         """Takes a piece of the answer."""
-        self._open += printable(text)
-        self._has_begun = self._has_begun or bool(self._open.strip())
-        if "\n" in text:
-            end = settled(self._open)
-            whole, self._open = self._open[:end], self._open[end:]
-            self._write(whole)
+        with self._writing:
+            self._open += printable(text)
+            self._is_drawn = False
+            if self._open.strip():
+                self._spinner = None
+            if "\n" in text:
+                self._settle(settled(self._open))
 
     def pause(self) -> None:
         """Ends a piece of the answer: what comes next is another paragraph."""
-        whole, self._open = self._open, ""
-        self._write(whole)
+        with self._writing:
+            self._settle(len(self._open))
+
+    def _settle(self, end: int) -> None:
+        whole, self._open = self._open[:end], self._open[end:]
+        if whole.strip():
+            self._live.refresh()  # or what was open until now would be drawn once more below it
+            self._write(whole)
 
     def _write(self, text: str) -> None:
         if text.strip():
             self._rich.print(_Rendered(text, self._width))
             self._rich.print()
 
+    def _draw(self) -> None:
+        while not self._is_over.wait(_SECONDS_A_DRAWING):
+            with self._writing:
+                if not self._is_drawn or self._spinner is not None:
+                    self._live.refresh()
+                    self._is_drawn = True
+
     def _drawn(self) -> RenderableType:
-        if not self._has_begun:
+        if self._spinner is not None:
             return self._spinner
         most = max(1, self._rich.height - _ROWS_BESIDE)
         return _Rendered(self._open, self._width, most=most) if self._open.strip() else ""
