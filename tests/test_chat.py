@@ -24,6 +24,7 @@ from dispatcher.testing import ScriptedClient, breaks_off, says
 from tests.chatting import Chat
 from tests.cli_calls import call
 from tests.conversing import BAKE, SEW, agent, dispatcher_of
+from tests.test_public_api import loaded_by
 
 NAMES = {"baker": "Bakes.", "tailor": "Sews."}
 
@@ -419,6 +420,10 @@ def test_without_the_packages_the_extra_is_named(
         'for the chat a package is missing: prompt_toolkit\n  install it: pip install "agent-dispatcher[chat]"'
         in done.err
     )
+
+
+def test_the_packages_are_loaded_by_the_chat_alone() -> None:
+    assert loaded_by("import dispatcher.cli.chat.command").isdisjoint({"prompt_toolkit", "rich"})
 
 
 @pytest.mark.parametrize(
