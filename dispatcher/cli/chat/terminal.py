@@ -22,7 +22,7 @@ from dispatcher.sessions import SessionStore
 
 __all__ = ["TerminalLines"]
 
-_MOST_SESSIONS = 20
+_MOST_SESSIONS, _MOST_TURNS = 20, 50
 _WIDEST_ABOUT = 60
 _MENU_ROWS = 6
 
@@ -76,6 +76,6 @@ def _tasks(store: SessionStore) -> Iterator[str]:
     """What the last sessions were asked, the oldest first."""
     try:
         for info in reversed(store.sessions()[:_MOST_SESSIONS]):
-            yield from (turn.task for turn in store.turns(info.id))
+            yield from (turn.task for turn in store.turns(info.id, last=_MOST_TURNS))
     except SessionStoreError:
         return  # a history that can't be read is none; the store's fault is told where a turn needs it

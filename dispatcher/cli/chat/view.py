@@ -172,21 +172,20 @@ class Answer:
         self._drawing = threading.Thread(target=self._draw, daemon=True)
 
     def __enter__(self) -> Self:
-        self._held.enter_context(unechoed())
-        self._rich.print()
-        self._live.start(refresh=True)
-        self._drawing.start()
+        try:
+            self._held.enter_context(unechoed())
+            self._rich.print()
+            self._live.start(refresh=True)
+            self._drawing.start()
+        except BaseException:  # Ctrl-C does not wait for the block either
+            self._end()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._held:
-            self._is_over.set()
-            self._drawing.join()
-            rest, self._open, self._spinner = self._open, "", None
-            self._live.stop()
-            self._write(rest)
+        self._end()
 
     def add(self, text: str) -> None:
         """Takes a piece of the answer."""
@@ -202,6 +201,17 @@ class Answer:
         """Ends a piece of the answer: what comes next is another paragraph."""
         with self._writing:
             self._settle(len(self._open))
+
+    def _end(self) -> None:
+        """Puts the terminal in order, whatever happens meanwhile."""
+        self._held.callback(self._live.stop)
+        with self._held:
+            self._is_over.set()
+            if self._drawing.is_alive():
+                self._drawing.join()
+            rest, self._open, self._spinner = self._open, "", None
+            self._live.stop()
+            self._write(rest)
 
     def _settle(self, end: int) -> None:
         whole, self._open = self._open[:end], self._open[end:]
