@@ -6,6 +6,6 @@ conversation  what a line does: turns of the session, taken back, asked again
 commands      /agents, /why and the like
 completion    what may follow what has been typed
 view          how decisions and answers look; the only one that knows rich
-echo          what is typed while an answer comes
+keys          what keys do while an answer comes
 terminal      how lines are typed; the only one that knows prompt_toolkit
 """

@@ -5,6 +5,7 @@ Knows no terminal: lines come from whatever has `read`, so that tests can type.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Protocol
 
 from dispatcher.cli.chat.commands import carry_out, is_command
@@ -38,7 +39,8 @@ def talk(conversation: Conversation, lines: Lines) -> None:
         except EOFError:
             break
         if line:
-            _answer(conversation, line)
+            with suppress(KeyboardInterrupt):  # another one, while the first is heeded
+                _answer(conversation, line)
     conversation.view.closing(conversation.session)
 
 

@@ -25,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dispatcher.agent import Agent
-from dispatcher.cli.chat.echo import unechoed
+from dispatcher.cli.chat.keys import unechoed, uninterrupted
 from dispatcher.cli.console import Console, one_line, printable
 from dispatcher.cli.views import certainty, reason_line, shortfall, show_event, show_preview, show_reply
 from dispatcher.registry import Registry
@@ -203,9 +203,8 @@ class Answer:
             self._settle(len(self._open))
 
     def _end(self) -> None:
-        """Puts the terminal in order, whatever happens meanwhile."""
-        self._held.callback(self._live.stop)
-        with self._held:
+        """Puts the terminal in order, and writes what is left."""
+        with uninterrupted(), self._held:
             self._is_over.set()
             if self._drawing.is_alive():
                 self._drawing.join()

@@ -1,12 +1,28 @@
-"""What is typed while an answer comes: it waits for the next prompt, and does not show in the middle of it."""
+"""What keys do while an answer comes: they wait for the next prompt, and Ctrl-C does not spoil the terminal."""
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["unechoed"]
+__all__ = ["unechoed", "uninterrupted"]
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ignores Ctrl-C where the terminal is put in order, which takes no longer than a glance."""
+    if threading.current_thread() is not threading.main_thread():  # which Ctrl-C does not reach
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
 
 if sys.platform == "win32":
 
