@@ -214,7 +214,7 @@ def reason_line(decision: Decision) -> str:
     if decision.how is not How.SCORED or best is None:
         return f"{decision.how}: {decision.reason}"
     said = ", ".join(best.words) or f'"{best.text}"'
-    return f"{best.field}: {said}  {_place(best)}"
+    return f"{best.field}: {said} ({_place(best)})"
 
 
 def certainty(decision: Decision) -> str:
