@@ -89,9 +89,16 @@ class Doubling(MemorySessionStore):
         return (*found, *found[-1:])
 
 
+class Clinging(MemorySessionStore):
+    """Lets go of nothing, and says it did."""
+
+    def remove_last(self, session_id: str, turn_id: str) -> bool:
+        return True
+
+
 @pytest.mark.parametrize(
     ("kind", "numbers"),
-    [(Forgetful, {2, 3, 4, 5, 6}), (Careless, {16}), (Doubling, {2, 4, 6, 8})],
+    [(Forgetful, {2, 3, 4, 5, 6}), (Careless, {16}), (Doubling, {2, 4, 6, 8}), (Clinging, {20, 21, 22})],
 )
 def test_a_store_that_breaks_contracts_is_told_which(kind: type[MemorySessionStore], numbers: set[int]) -> None:
     store = kind()

@@ -162,6 +162,30 @@ def test_deleting_leaves_nothing() -> None:
     assert (session.delete(), session.turns, session.delete()) == (True, (), False)
 
 
+def test_the_last_turn_is_taken_back() -> None:
+    client = EchoClient()
+    session = dispatcher_of(client=client).session("a")
+    session.dispatch(BAKE)
+    session.dispatch(SEW)
+    taken = session.undo()
+    assert taken is not None
+    assert (taken.task, session.agent) == (SEW, "baker")
+    session.dispatch("why?")
+    assert [message.content for message in client.requests[-1].messages] == [BAKE, "answer to 1", "why?"]
+    assert [turn.number for turn in session.turns] == [1, 2]
+
+
+def test_nothing_is_taken_back_of_nothing_or_of_a_turn_under_way() -> None:
+    session = dispatcher_of().session("a", busy="refuse")
+    assert session.undo() is None
+    events = session.stream(BAKE)
+    next(events)
+    with pytest.raises(SessionBusyError):
+        session.undo()
+    assert len(list(events)) > 1
+    assert len(session.turns) == 1
+
+
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 201])
 def test_an_impossible_name_is_told_at_once(name: str) -> None:
     with pytest.raises(UsageError, match="can't be the name of a session"):
@@ -215,7 +239,7 @@ def test_closing_the_events_stops_the_request_and_keeps_what_came() -> None:
     session = dispatcher_of(client=Endless()).session("a")
     events = session.stream(BAKE)
     texts = [next(events) for _ in range(4)]
-    events.close()  # type: ignore[attr-defined]
+    events.close()
     assert closed == ["request"]
     [turn] = session.turns
     assert (turn.state, turn.answer) == (TurnState.CANCELLED, "on " * sum(isinstance(one, TextDelta) for one in texts))

@@ -17,6 +17,7 @@ __all__ = ["AsTyped", "Commands"]
 
 _PLACES: Mapping[str, str | tuple[str, Mapping[str, str]]] = {
     "run": "run.run",
+    "chat": "chat.command.chat",
     "route": "route.route",
     "agents": (
         "Look at the agents.",
@@ -118,5 +119,5 @@ def _build(name: str, place: str | tuple[str, Mapping[str, str]]) -> Any:
 
 
 def _function(place: str) -> Any:
-    module, _, name = place.partition(".")
+    module, _, name = place.rpartition(".")
     return getattr(importlib.import_module(f"dispatcher.cli.{module}"), name)

@@ -18,11 +18,6 @@ __all__ = ["run"]
 
 _ABSTAINED = 4
 _INCOMPLETE = 5
-_STOPS = {
-    "max_tokens": ("the answer was cut off at its longest", "allow more with --max-tokens"),
-    "model_context_window_exceeded": ("the answer was cut off where the model's window ends", "shorten the task"),
-    "refusal": ("the model declined to answer", "put the task differently, or name another agent or model"),
-}
 
 
 def run(
@@ -124,6 +119,7 @@ def _carry_out(
     reply = _print_whole(runner, plan, console) if no_stream else _print_stream(runner, plan, console)
     if not reply.was_sent:
         show_preview(plan, console, key=dispatcher.settings.llm.api_key_env or "ANTHROPIC_API_KEY")
+        console.say("To see all of it, add --dry-run to the command.")
         return 0
     show_reply(reply, console)
     return _exit_code(reply, console)
@@ -182,10 +178,10 @@ def _print_json(
 
 def _exit_code(reply: Reply, console: Console) -> int:
     """An answer that is not whole is a failure, so that a script can tell."""
-    from dispatcher.errors import LLMError
+    from dispatcher.cli.views import shortfall
 
-    if reply.is_complete:
+    problem = shortfall(reply)
+    if problem is None:
         return 0
-    message, hint = _STOPS.get(reply.stop_reason, (f"the answer is not whole ({reply.stop_reason})", None))
-    console.problem(LLMError(message, hint=hint, request_id=reply.request_id))
+    console.problem(problem)
     return _INCOMPLETE

@@ -14,7 +14,7 @@ from dispatcher.sessions.turn import now
 from dispatcher.settings import SessionSettings
 from dispatcher.settings.files import user_state_folder
 
-__all__ = ["find_session", "open_session", "open_store", "store_path"]
+__all__ = ["find_session", "last_session", "open_session", "open_store", "store_path"]
 
 _FILE_NAME = "sessions.sqlite3"
 
@@ -43,6 +43,17 @@ def find_session(store: SQLiteSessionStore | None, session_id: str) -> SessionIn
     raise UnknownSessionError(f'there is no session "{session_id}"', hint=_nearest(store, session_id))
 
 
+def last_session(settings: SessionSettings) -> str | None:
+    """The name of the session that was written to last; None if none is kept. Raises SessionStoreError."""
+    store = open_store(settings)
+    if store is None:
+        return None
+    try:
+        return next((info.id for info in store.sessions()), None)
+    finally:
+        store.close()
+
+
 def open_session(
     console: Console,
     dispatcher: Dispatcher,
@@ -68,7 +79,9 @@ def open_session(
     _check_options(session_id, goes_on=goes_on, no_store=no_store)
     settings = dispatcher.settings.sessions
     if goes_on:
-        session_id = _last(settings)
+        session_id = last_session(settings)
+        if session_id is None:
+            raise UnknownSessionError("there is no conversation to go on with", hint="begin one without --continue")
     if dry_run:
         return _opened(dispatcher, open_store(settings), session_id) if is_asked_for else None
     if not is_asked_for and (no_store or not settings.store):
@@ -105,16 +118,6 @@ def _check_options(session_id: str | None, *, goes_on: bool, no_store: bool) -> 
             raise UsageError("--session and --continue name two sessions", hint="use one of them")
     if no_store and (session_id is not None or goes_on):
         raise UsageError("--no-store keeps nothing of a session", hint="leave out --no-store, or the session")
-
-
-def _last(settings: SessionSettings) -> str:
-    store = open_store(settings)
-    sessions = store.sessions() if store is not None else ()
-    if store is not None:
-        store.close()
-    if not sessions:
-        raise UnknownSessionError("there is no conversation to go on with", hint="begin one without --continue")
-    return sessions[0].id
 
 
 def _sweep(store: SQLiteSessionStore, settings: SessionSettings) -> None:

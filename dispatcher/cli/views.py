@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dispatcher.cli.console import Console, one_line, short
+from dispatcher.errors import LLMError
 from dispatcher.registry import Registry
 from dispatcher.routing import Candidate, Decision, Evidence, Explanation, How, Judgement
 
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
     from dispatcher.runtime import Event, Plan, Reply
 
 __all__ = [
+    "certainty",
+    "describe_model",
     "offered",
+    "reason_line",
+    "shortfall",
     "show_decision",
     "show_event",
     "show_plan",
@@ -29,6 +34,11 @@ _LAYERS = {
     "config": "from config",
     "default": "the default",
 }
+_STOPS = {
+    "max_tokens": ("the answer was cut off at its longest", "allow more with --max-tokens"),
+    "model_context_window_exceeded": ("the answer was cut off where the model's window ends", "shorten the task"),
+    "refusal": ("the model declined to answer", "put the task differently, or name another agent or model"),
+}
 _CHARACTERS_A_TOKEN = 4
 _BRIEF_EVIDENCE = 2
 _MOST_FAULTS = 3
@@ -41,7 +51,7 @@ def show_decision(decision: Decision, console: Console, *, in_full: bool = False
     if decision.agent is None:
         _show_offer(decision, console)
     else:
-        console.say(f"→ {decision.agent.name}{_certainty(decision)}", style="bold")
+        console.say(f"→ {decision.agent.name}{certainty(decision)}", style="bold")
         if decision.how is not How.SCORED:
             console.say(f"{decision.how}: {decision.reason}", indent=2)
     if decision.judgement is not None and decision.how is not How.CHOSEN:  # which was shown before the choice
@@ -155,7 +165,6 @@ def show_preview(plan: Plan, console: Console, *, key: str) -> None:
     console.say(f"task    {one_line(plan.decision.task, console.width - 12)}", indent=2)
     console.say()
     console.say(f"To send it, set your key: export {key}=your-key")
-    console.say("To see all of it, add --dry-run to the command.")
 
 
 def show_reply(reply: Reply, console: Console) -> None:
@@ -169,6 +178,14 @@ def show_reply(reply: Reply, console: Console) -> None:
     console.say(
         f"{reply.model}: {used.prompt_tokens:,} tokens in{cached}, {used.output_tokens:,} out, {cost}", style="dim"
     )
+
+
+def shortfall(reply: Reply) -> LLMError | None:
+    """What is missing of an answer, as an error; None if it is whole."""
+    if reply.is_complete:
+        return None
+    message, hint = _STOPS.get(reply.stop_reason, (f"the answer is not whole ({reply.stop_reason})", None))
+    return LLMError(message, hint=hint, request_id=reply.request_id)
 
 
 def show_registry_faults(registry: Registry, console: Console) -> None:
@@ -191,7 +208,18 @@ def _show_offer(decision: Decision, console: Console) -> None:
         console.say(one_line(text, console.width - 2), indent=2)
 
 
-def _certainty(decision: Decision) -> str:
+def reason_line(decision: Decision) -> str:
+    """Why an agent was chosen, on one line: what decided, or the words that spoke for it most."""
+    found = [each for each in decision.evidence if each.contribution > 0]
+    best = next((each for each in found if each.words), found[0] if found else None)
+    if decision.how is not How.SCORED or best is None:
+        return f"{decision.how}: {decision.reason}"
+    said = ", ".join(best.words) or f'"{best.text}"'
+    return f"{best.field}: {said} ({_place(best)})"
+
+
+def certainty(decision: Decision) -> str:
+    """How sure a decision is that was made by scores, with two spaces before it; nothing for others."""
     if decision.how not in (How.SCORED, How.JUDGED):
         return ""
     percent = (
@@ -201,6 +229,10 @@ def _certainty(decision: Decision) -> str:
     )
     runner_up = f", before {decision.candidates[1].name}" if len(decision.candidates) > 1 else ""
     return f"  ({percent}{runner_up})"
+
+
+def _place(evidence: Evidence) -> str:
+    return f"{short(evidence.path)}:{evidence.line}" if evidence.line else short(evidence.path)
 
 
 def _words(evidence: Evidence) -> str:
@@ -220,9 +252,8 @@ def _show_judgement(judgement: Judgement, console: Console) -> None:
 
 
 def _show_evidence(evidence: Evidence, console: Console, *, indent: int = 2, with_amount: bool = False) -> None:
-    place = f"{short(evidence.path)}:{evidence.line}" if evidence.line else short(evidence.path)
     words = _words(evidence)
     amount = f"{evidence.contribution:+.3f} " if with_amount else ""
-    console.say(f"{amount}{evidence.field}: {words}  {place}", indent=indent)
+    console.say(f"{amount}{evidence.field}: {words}  {_place(evidence)}", indent=indent)
     if evidence.text != words:
         console.say(f'"{one_line(evidence.text, console.width - indent - 6)}"', style="dim", indent=indent + 4)

@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 import itertools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -145,6 +145,18 @@ class Session:
         finally:
             self._store.release(self.id)
 
+    def undo(self) -> Turn | None:
+        """Takes the last turn back and returns it; None if there is none. Waits for a turn that is under way.
+
+        The conversation is then as before it, and `cost` as well; what it cost stays counted in the day's budget.
+        """
+        self._hold()
+        try:
+            last = next(iter(self._store.turns(self.id, last=1)), None)
+            return last if last is not None and self._store.remove_last(self.id, last.id) else None
+        finally:
+            self._store.release(self.id)
+
     def route(self, task: str, **options: Unpack[RunOptions]) -> Decision:
         """Decides who takes the next turn: a follow-up stays with its agent, and the decision says why.
 
@@ -174,7 +186,7 @@ class Session:
         """
         return last_reply(self._run(task, options, whole))
 
-    def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Iterator[Event]:
+    def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Generator[Event, None, None]:
         """The same as events. Closing it stops the request at once, and keeps what came."""
         yield from self._run(task, options, lambda client: client.stream)
 

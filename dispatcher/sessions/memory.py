@@ -55,6 +55,16 @@ class MemorySessionStore:
         found = [info for info in map(self.info, list(self._turns)) if info is not None]
         return tuple(sorted(found, key=lambda info: (info.updated, info.id), reverse=True))
 
+    def remove_last(self, session_id: str, turn_id: str) -> bool:
+        with self._lock:
+            turns = self._turns.get(session_id, [])
+            if not turns or turns[-1].id != turn_id:
+                return False
+            turns.pop()
+            if not turns:
+                del self._turns[session_id], self._updated[session_id]
+            return True
+
     def delete(self, session_id: str) -> bool:
         with self._lock:
             self._updated.pop(session_id, None)

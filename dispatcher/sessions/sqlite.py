@@ -76,6 +76,9 @@ class SQLiteSessionStore:
         query = f"{_INFO} GROUP BY s.key ORDER BY s.updated DESC, s.id DESC"
         return tuple(_info(row) for row in self._do(lambda connection: connection.execute(query).fetchall()))
 
+    def remove_last(self, session_id: str, turn_id: str) -> bool:
+        return self._do(lambda connection: _remove_last(connection, session_id, turn_id), writes=True)
+
     def delete(self, session_id: str) -> bool:
         statement = "DELETE FROM sessions WHERE id = ?"
         return self._do(lambda connection: connection.execute(statement, (session_id,)).rowcount, writes=True) > 0
@@ -183,6 +186,21 @@ def _put(connection: sqlite3.Connection, session_id: str, turn: Turn) -> None:
         "INSERT OR REPLACE INTO turns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (key, turn.number, turn.id, turn.agent, turn.task, *tokens, turn.cost, turn_to_json(turn)),
     )
+
+
+def _remove_last(connection: sqlite3.Connection, session_id: str, turn_id: str) -> bool:
+    query = (
+        "SELECT session, number, turns.id FROM turns JOIN sessions ON session = key WHERE sessions.id = ? "
+        "ORDER BY number DESC LIMIT 1"
+    )
+    found = connection.execute(query, (session_id,)).fetchone()
+    if found is None or found[2] != turn_id:
+        return False
+    key, number, _ = found
+    connection.execute("DELETE FROM turns WHERE session = ? AND number = ?", (key, number))
+    if number == 1:
+        connection.execute("DELETE FROM sessions WHERE key = ?", (key,))
+    return True
 
 
 def _stored(connection: sqlite3.Connection, key: int | None, number: int) -> tuple[int, Turn | None]:

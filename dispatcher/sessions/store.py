@@ -44,6 +44,13 @@ class SessionStore(Protocol):
         """All sessions, the one that was written to last first."""
         ...
 
+    def remove_last(self, session_id: str, turn_id: str) -> bool:
+        """Removes the last turn of a session if it is the one of this id, in one whole write; says whether it was.
+
+        Its number is free again. The session's place in the list stays; without any turn left, the session is gone.
+        """
+        ...
+
     def delete(self, session_id: str) -> bool:
         """Deletes a session with all that is kept of it; says whether it was there."""
         ...

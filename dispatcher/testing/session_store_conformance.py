@@ -322,6 +322,43 @@ def _after_closing(open_store: OpenStore, session: str) -> None:
     store.close()
 
 
+def _last_removed(open_store: OpenStore, session: str) -> None:
+    store = open_store()
+    first, second, other = _ended(_turn(1)), _ended(_turn(2)), _ended(_turn(2))
+    store.put(session, first)
+    store.put(session, second)
+    _expect(store.remove_last(session, first.id), False, "removing a turn that is not the last")
+    _expect(store.turns(session), (first, second), "turns after that")
+    _expect(store.remove_last(session, second.id), True, "removing the last turn")
+    _expect(open_store().turns(session), (first,), "turns without the last")
+    _expect(store.remove_last(session, second.id), False, "removing it again")
+    store.put(session, other)
+    _expect(store.turns(session), (first, other), "turns with another in its place")
+
+
+def _only_removed(open_store: OpenStore, session: str) -> None:
+    store, turn = open_store(), _turn(1)
+    _expect(store.remove_last(session, turn.id), False, "removing from a session that is not there")
+    store.put(session, turn)
+    _expect(store.remove_last(session, turn.id), True, "removing the only turn")
+    _expect(store.info(session), None, "info")
+    _expect([info for info in store.sessions() if info.id == session], [], "the session in the list")
+    store.put(session, _ended(_turn(1)))
+    _expect(len(store.turns(session)), 1, "the turns of the session that began anew")
+
+
+def _removal_keeps_place(open_store: OpenStore, session: str) -> None:
+    store = open_store()
+    second = _ended(_turn(2))
+    store.put(session, _ended(_turn(1)))
+    store.put(session, second)
+    store.remove_last(session, second.id)
+    info = store.info(session)
+    if info is None:
+        raise BrokenContractError("info: the session is not there")
+    _expect((info.turns, info.cost, info.updated), (1, 0.25, second.ended), "turns, cost and when it was written to")
+
+
 def _in_threads(work: Callable[[], None], count: int) -> None:
     problems: list[BaseException] = []
 
@@ -363,6 +400,9 @@ SESSION_STORE_CONTRACTS: tuple[Contract, ...] = tuple(
             ("one holder at a time, also among threads", _many_threads),
             ("of many writers at once, each turn is whole or refused", _many_writers),
             ("closing keeps what was put and lets go of what was held", _after_closing),
+            ("the last turn can be removed, and no other", _last_removed),
+            ("a session without any turn left is gone", _only_removed),
+            ("a session that lost its last turn keeps its place in the list", _removal_keeps_place),
         ),
         start=1,
     )
