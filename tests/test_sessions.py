@@ -215,7 +215,7 @@ def test_closing_the_events_stops_the_request_and_keeps_what_came() -> None:
     session = dispatcher_of(client=Endless()).session("a")
     events = session.stream(BAKE)
     texts = [next(events) for _ in range(4)]
-    events.close()  # type: ignore[attr-defined]
+    events.close()
     assert closed == ["request"]
     [turn] = session.turns
     assert (turn.state, turn.answer) == (TurnState.CANCELLED, "on " * sum(isinstance(one, TextDelta) for one in texts))

@@ -31,7 +31,7 @@ __all__ = ["StoredKeywords", "StoredWords", "kept_index"]
 T = TypeVar("T")
 _KIND = "index"
 _SEPARATOR = "\x1f"  # between the words of a keyword
-_MOST_REMEMBERED = 200_000  # words that were looked up
+_MOST_REMEMBERED = 50_000  # words that were looked up
 
 
 class StoredWords(Mapping[str, int]):

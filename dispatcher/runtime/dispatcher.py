@@ -6,7 +6,7 @@ A run is one turn of the loop; the four ways to run only differ in how they wait
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -238,7 +238,7 @@ class Dispatcher:
         loaded = self._loaded
         return last_reply(self._run(loaded, plan_of(loaded, task, options), options, whole))
 
-    def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Iterator[Event]:
+    def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Generator[Event, None, None]:
         """The same as events, as they come: the decision, pieces of text, and the reply.
 
         Closing it stops the request at once.
@@ -252,7 +252,7 @@ class Dispatcher:
         plan = await aplan_of(loaded, task, options)
         return await alast_reply(self._arun(loaded, plan, options, awhole))
 
-    async def astream(self, task: str | Plan, **options: Unpack[RunOptions]) -> AsyncIterator[Event]:
+    async def astream(self, task: str | Plan, **options: Unpack[RunOptions]) -> AsyncGenerator[Event, None]:
         """`stream` for coroutines; cancelling it, or closing it, stops the request at once."""
         loaded = self._loaded
         plan = await aplan_of(loaded, task, options)

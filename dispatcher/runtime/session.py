@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 import itertools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -174,7 +174,7 @@ class Session:
         """
         return last_reply(self._run(task, options, whole))
 
-    def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Iterator[Event]:
+    def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Generator[Event, None, None]:
         """The same as events. Closing it stops the request at once, and keeps what came."""
         yield from self._run(task, options, lambda client: client.stream)
 
@@ -182,7 +182,7 @@ class Session:
         """`dispatch` for coroutines."""
         return await alast_reply(self._arun(task, options, awhole))
 
-    async def astream(self, task: str | Plan, **options: Unpack[RunOptions]) -> AsyncIterator[Event]:
+    async def astream(self, task: str | Plan, **options: Unpack[RunOptions]) -> AsyncGenerator[Event, None]:
         """`stream` for coroutines; cancelling it, or closing it, stops the request at once, and keeps what came."""
         async with aclosing(self._arun(task, options, lambda client: client.astream)) as events:
             async for event in events:

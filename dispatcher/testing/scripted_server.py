@@ -87,6 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # each piece goes out at once, as from a model; else streams stall for 40 ms
     server_script: ScriptedServer
     closing: threading.Event
     keeps_alive: bool

@@ -7,10 +7,11 @@ usage: python eval/bench/load.py [--only many memory faults] [--sessions 200] [-
 many     sessions at once in one process: no event lost or crossed, and the processor time of a turn beside that of the
          bare SDK for the same requests. Overhead is (ours - bare) / bare, medians over rounds in turns
 memory   the memory of this process at ten steps of many turns, in conversations of twenty
-faults   turns of a process that is killed (kill -9) and started again, with cut streams, 429, 529 and answers that never
-         end: what its store holds afterwards
+faults   turns of a process that is killed (kill -9) and started again, with cut streams, 429, 529 and answers that
+         never end: what its store holds afterwards
 
-The service is `dispatcher.testing`'s, in a process of its own. Exits with 1 where anything was lost, crossed or doubled.
+The service is `dispatcher.testing`'s, in a process of its own. Exits with 1 where anything was lost, crossed or
+doubled.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,8 @@ def many(sessions: int, turns: int, rounds: int) -> bool:
     print(f"{sessions} sessions at once, {turns} turns each, {PIECES} pieces of text a turn")
     with service("well") as url, tempfile.TemporaryDirectory() as folder:
         recording = Recording(AnthropicClient(LLMSettings(base_url=url), environment=KEY))
-        faults = asyncio.run(converse_all(dispatcher_of(url, MemorySessionStore(), recording), sessions, turns))
+        faults: list[str] = []
+        asyncio.run(run_and_close(dispatcher_of(url, MemorySessionStore(), recording), sessions, turns, faults))
         bodies = by_session(recording.requests)
         measured: dict[str, list[float]] = {"bare SDK": [], "in memory": [], "in SQLite": []}
         for number in range(rounds):
@@ -169,9 +171,7 @@ def many(sessions: int, turns: int, rounds: int) -> bool:
             for name, store in (("in memory", MemorySessionStore()), ("in SQLite", SQLiteSessionStore(path))):
                 dispatcher = dispatcher_of(url, store)
                 dispatcher.route(TASKS[0])  # which builds the index
-                found: list[str] = []
-                measured[name].append(seconds_of(converse_all(dispatcher, sessions, turns, found)))
-                faults += found
+                measured[name].append(seconds_of(run_and_close(dispatcher, sessions, turns, faults)))
                 store.close()
     bare = statistics.median(measured["bare SDK"])
     for name, seconds in measured.items():
@@ -189,16 +189,15 @@ def dispatcher_of(url: str, store: SessionStore, client: LLMClient | None = None
     return Dispatcher(registry, settings=settings, environment=KEY, store=store, client=client)
 
 
-async def converse_all(
-    dispatcher: Dispatcher, sessions: int, turns: int, faults: list[str] | None = None, begin: int = 0
-) -> list[str]:
+async def converse_all(dispatcher: Dispatcher, names: Iterable[str], turns: int) -> list[str]:
     """All conversations at once; returns what is wrong with what came."""
-    found = [] if faults is None else faults
-    names = [f"s{number}" for number in range(begin, begin + sessions)]
     results = await asyncio.gather(*(converse(dispatcher.session(name), turns) for name in names))
-    found += [fault for result in results for fault in result]
+    return [fault for result in results for fault in result]
+
+
+async def run_and_close(dispatcher: Dispatcher, sessions: int, turns: int, faults: list[str]) -> None:
+    faults += await converse_all(dispatcher, (f"s{number}" for number in range(sessions)), turns)
     await dispatcher.aclose()
-    return found
 
 
 async def converse(session: Session, turns: int) -> list[str]:
@@ -255,9 +254,12 @@ def memory(turns: int) -> bool:
     steps, sessions = 10, max(1, turns // 10 // CONVERSATION)
     print(f"memory after each {sessions * CONVERSATION:,} turns, in conversations of {CONVERSATION} in SQLite")
     faults: list[str] = []
-    with service("well") as url, tempfile.TemporaryDirectory() as folder:
-        with SQLiteSessionStore(Path(folder) / "sessions.sqlite3") as store:
-            sizes = asyncio.run(measured_steps(dispatcher_of(url, store), sessions, steps, faults))
+    with (
+        service("well") as url,
+        tempfile.TemporaryDirectory() as folder,
+        SQLiteSessionStore(Path(folder) / "sessions.sqlite3") as store,
+    ):
+        sizes = asyncio.run(measured_steps(dispatcher_of(url, store), sessions, steps, faults))
     print("  " + ", ".join(f"{size:.1f}" for size in sizes) + " MB")
     grown = (sizes[-1] - sizes[steps // 2]) / (steps - steps // 2 - 1)
     print(f"  in the second half {grown:+.2f} MB a step; lost or crossed: {len(faults)}")
@@ -267,11 +269,12 @@ def memory(turns: int) -> bool:
 async def measured_steps(dispatcher: Dispatcher, sessions: int, steps: int, faults: list[str]) -> list[float]:
     sizes = []
     for step in range(steps):
+        names = [f"s{step * sessions + number}" for number in range(sessions)]
         for begin in range(0, sessions, AT_ONCE):
-            count = min(AT_ONCE, sessions - begin)
-            await converse_all(dispatcher, count, CONVERSATION, faults, begin=step * sessions + begin)
+            faults += await converse_all(dispatcher, names[begin : begin + AT_ONCE], CONVERSATION)
         gc.collect()
         sizes.append(resident_megabytes())
+    await dispatcher.aclose()
     return sizes
 
 
