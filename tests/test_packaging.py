@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BASH_BLOCKS = re.findall(r"^```bash\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 DISPATCH_LINES = re.findall(r"(?:^|/bin/)(dispatch .*)$", "".join(BASH_BLOCKS), re.MULTILINE)
-EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+EXAMPLES = re.findall(r"(?<!example: chat -->\n)^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 SECONDS = 120.0
 
 needs_checkout = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a git checkout knows the tracked files")

@@ -119,8 +119,9 @@ class Postings:
         """The numbers of the terms that some agent has, ascending, with what they count in the task; and what all the
         others add to the square of its length: each as the rarest term would."""
         counts = Counter(terms)
-        known = sorted((self.vocabulary[term], count) for term, count in counts.items() if term in self.vocabulary)
-        rest = self._rest({term: count for term, count in counts.items() if term not in self.vocabulary})
+        numbered = [(self.vocabulary.get(term), term, count) for term, count in counts.items()]
+        known = sorted((number, count) for number, _, count in numbered if number is not None)
+        rest = self._rest({term: count for number, term, count in numbered if number is None})
         weights = np.array([_sublinear(count) for _, count in known], float)
         return [number for number, _ in known], weights, rest
 

@@ -31,7 +31,7 @@ __all__ = ["StoredKeywords", "StoredWords", "kept_index"]
 T = TypeVar("T")
 _KIND = "index"
 _SEPARATOR = "\x1f"  # between the words of a keyword
-_MOST_REMEMBERED = 200_000  # words that were looked up
+_MOST_REMEMBERED = 50_000  # words that were looked up
 
 
 class StoredWords(Mapping[str, int]):
@@ -44,16 +44,18 @@ class StoredWords(Mapping[str, int]):
         self._seen: dict[str, int | None] = {}
 
     def __getitem__(self, word: str) -> int:
-        try:
-            number = self._seen[word]
-        except KeyError:
-            number = self._look_up(word)
+        number = self._number(word)
         if number is None:
             raise KeyError(word)
         return number
 
+    def get(self, word: str, default: Any = None) -> Any:
+        # As Mapping has it, less an exception for each word that is not there, which are most words of a task.
+        number = self._number(word)
+        return default if number is None else number
+
     def __contains__(self, word: object) -> bool:
-        return isinstance(word, str) and self.get(word) is not None
+        return isinstance(word, str) and self._number(word) is not None
 
     def __iter__(self) -> Iterator[str]:
         by_number = sorted(range(len(self)), key=self._numbers.__getitem__)
@@ -61,6 +63,12 @@ class StoredWords(Mapping[str, int]):
 
     def __len__(self) -> int:
         return len(self._numbers)
+
+    def _number(self, word: str) -> int | None:
+        try:
+            return self._seen[word]
+        except KeyError:
+            return self._look_up(word)
 
     def _look_up(self, word: str) -> int | None:
         wanted = word.encode("utf-8", "surrogatepass")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -256,7 +256,7 @@ class Dispatcher:
 
         return reply_of(self._loaded, task, options, self.log)
 
-    def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Iterator[Event]:
+    def stream(self, task: str | Plan, **options: Unpack[RunOptions]) -> Generator[Event, None, None]:
         """The same as events, as they come: the decision, pieces of text, and the reply.
 
         Closing it stops the request at once.
@@ -271,7 +271,7 @@ class Dispatcher:
 
         return await areply_of(self._loaded, task, options, self.log)
 
-    async def astream(self, task: str | Plan, **options: Unpack[RunOptions]) -> AsyncIterator[Event]:
+    async def astream(self, task: str | Plan, **options: Unpack[RunOptions]) -> AsyncGenerator[Event, None]:
         """`stream` for coroutines; cancelling it, or closing it, stops the request at once."""
         from dispatcher.runtime.running import aevents_of
 

@@ -9,17 +9,19 @@ import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing
+from typing import Any, TypeVar
 
 from dispatcher.errors import DispatcherError, LLMError, SessionError, UsageError
 from dispatcher.llm import Completion, LLMClient, Request, TextDelta
 from dispatcher.runtime.loop import Ask, GetApproval, Interruption, Keep, Steps, UseTool
 from dispatcher.runtime.reply import Event, Reply, Stopped
 from dispatcher.runtime.tools import Tool, checked_arguments
-from dispatcher.sessions import SessionStore
+from dispatcher.sessions import MemorySessionStore, SessionStore
 from dispatcher.tracing import Spanned, tool_span
 
-__all__ = ["Asking", "AsyncAsking", "adrive", "alast_reply", "awhole", "drive", "last_reply", "whole"]
+__all__ = ["Asking", "AsyncAsking", "adrive", "alast_reply", "aused", "awhole", "drive", "last_reply", "whole"]
 
+Kept = TypeVar("Kept")
 Asking = Callable[[Request], Iterator[TextDelta | Completion]]
 AsyncAsking = Callable[[Request], AsyncIterator[TextDelta | Completion]]
 
@@ -225,11 +227,21 @@ def _put(store: SessionStore | None, step: Keep) -> None:
     store.put(step.session_id, step.turn)
 
 
+async def aused(store: SessionStore, work: Callable[..., Kept], *arguments: Any) -> Kept:
+    """What some work with a store comes to; in another thread, if it may have to wait."""
+    return work(*arguments) if _never_waits(store) else await asyncio.to_thread(work, *arguments)
+
+
+def _never_waits(store: SessionStore | None) -> bool:
+    """Whether there is nothing to wait for; who derives from that class may have put something in."""
+    return type(store) is MemorySessionStore
+
+
 async def _aput(store: SessionStore | None, step: Keep, *, may_wait: bool) -> None:
-    if not may_wait:
+    if not may_wait or _never_waits(store):
         _put(store, step)
         return
-    writing = asyncio.create_task(asyncio.to_thread(_put, store, step))
+    writing = asyncio.get_running_loop().run_in_executor(None, _put, store, step)
     try:
         await asyncio.shield(writing)
     except asyncio.CancelledError:

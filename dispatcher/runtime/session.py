@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 import itertools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -19,7 +19,7 @@ from dispatcher.errors import SessionBusyError
 from dispatcher.judge import Said
 from dispatcher.llm import LLMClient, Message, Usage
 from dispatcher.routing import Decision, How
-from dispatcher.runtime.drivers import Asking, AsyncAsking, adrive, alast_reply, awhole, drive, last_reply, whole
+from dispatcher.runtime.drivers import Asking, AsyncAsking, adrive, alast_reply, aused, awhole, drive, last_reply, whole
 from dispatcher.runtime.loading import Loaded
 from dispatcher.runtime.loop import Scene, scene_of, turn_steps
 from dispatcher.runtime.observing import ObservedRun
@@ -166,7 +166,7 @@ class Session:
 
     async def aroute(self, task: str, **options: Unpack[RunOptions]) -> Decision:
         """`route` for coroutines."""
-        return await self._arouted_on(self._current(), await asyncio.to_thread(self._recent), task, options)
+        return await self._arouted_on(self._current(), await aused(self._store, self._recent), task, options)
 
     def plan(self, task: str | Plan, **options: Unpack[RunOptions]) -> Plan:
         """Decides who takes the next turn and what would be sent, without sending it."""
@@ -175,7 +175,7 @@ class Session:
 
     async def aplan(self, task: str | Plan, **options: Unpack[RunOptions]) -> Plan:
         """`plan` for coroutines."""
-        loaded, past = self._current(), await asyncio.to_thread(self._recent)
+        loaded, past = self._current(), await aused(self._store, self._recent)
         return self._plan(loaded, past, await self._adecide(loaded, past, task, options), options)
 
     def dispatch(self, task: str | Plan, **options: Unpack[RunOptions]) -> Reply:
@@ -194,7 +194,7 @@ class Session:
         """`dispatch` for coroutines."""
         return await alast_reply(self._arun(task, options, awhole))
 
-    async def astream(self, task: str | Plan, **options: Unpack[RunOptions]) -> AsyncIterator[Event]:
+    async def astream(self, task: str | Plan, **options: Unpack[RunOptions]) -> AsyncGenerator[Event, None]:
         """`stream` for coroutines; cancelling it, or closing it, stops the request at once, and keeps what came."""
         async with aclosing(self._arun(task, options, lambda client: client.astream)) as events:
             async for event in events:
@@ -224,10 +224,11 @@ class Session:
         await self._ahold()
         try:
             loaded = self._current()
-            past = await asyncio.to_thread(self._past)
+            past = await aused(self._store, self._past)
             plan = self._plan(loaded, past, await self._adecide(loaded, past, task, options), options)
             steps = turn_steps(plan, self._scene(loaded, past, options))
-            with self._observed(loaded, plan, await asyncio.to_thread(self._cost_before, loaded)) as run:
+            cost = await aused(self._store, self._cost_before, loaded) if _has_session_budget(loaded) else None
+            with self._observed(loaded, plan, cost) as run:
                 async with aclosing(
                     adrive(steps, lambda request: asking(run.client)(request), self._store, span=run.span)
                 ) as events:
@@ -241,7 +242,7 @@ class Session:
 
     def _cost_before(self, loaded: Loaded) -> float | None:
         """What the turns before cost; None where no budget asks for it."""
-        return self.cost if loaded.settings.budget.session is not None else None
+        return self.cost if _has_session_budget(loaded) else None
 
     def _scene(self, loaded: Loaded, past: _Past, options: RunOptions) -> Scene:
         return dataclasses.replace(
@@ -331,6 +332,10 @@ class Session:
                     hint="wait for its end, or stop it",
                 )
             yield min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(attempt, 10))
+
+
+def _has_session_budget(loaded: Loaded) -> bool:
+    return loaded.settings.budget.session is not None
 
 
 def _notices(dropped: int) -> Iterator[str]:

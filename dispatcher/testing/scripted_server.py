@@ -10,10 +10,10 @@ own retries and timeouts happen, too.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -52,7 +52,7 @@ class ScriptedServer:
         return self._script.take(request)
 
 
-@contextmanager
+@contextlib.contextmanager
 def serve(*answers: str | Answer | Callable[[Recorded], Answer], keeps_alive: bool = False) -> Iterator[ScriptedServer]:
     """Runs a server with these answers on a free port of loopback until the block ends.
 
@@ -63,10 +63,9 @@ def serve(*answers: str | Answer | Callable[[Recorded], Answer], keeps_alive: bo
     class Handler(_Handler):
         pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+    with _Server(("127.0.0.1", 0), Handler) as http:
         server = ScriptedServer(http.server_port, *answers)
         Handler.server_script, Handler.closing, Handler.keeps_alive = server, closing, keeps_alive
-        http.daemon_threads = False  # so that closing waits for the threads, and no socket stays open
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -77,13 +76,25 @@ def serve(*answers: str | Answer | Callable[[Recorded], Answer], keeps_alive: bo
             thread.join()
 
 
+class _Server(ThreadingHTTPServer):
+    """Takes hundreds of connections at once."""
+
+    request_queue_size = 1_000
+    daemon_threads = False  # so that closing waits for the threads, and no socket stays open
+
+
 class _Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # each piece goes out at once, as from a model; else streams stall for 40 ms
     server_script: ScriptedServer
     closing: threading.Event
     keeps_alive: bool
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # the client has gone away between two requests
+            super().handle()
 
     def do_GET(self) -> None:
         self._answer({})
