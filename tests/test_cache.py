@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import errno
 import os
 import subprocess
 import sys
@@ -131,6 +132,85 @@ def test_files_that_come_and_go_are_seen(team: Path, cache: Cache, change: str) 
     else:
         (team / "cook.md").rename(team / "cook2.md")
     assert Registry.from_paths(team, cache=cache) == Registry.from_paths(team)
+
+
+def write_many(folder: Path, count: int = 12) -> None:
+    for number in range(count):
+        text = f"---\nname: agent-{number}\ndescription: Does thing {number}.\n---\nYou do thing {number}.\n"
+        (folder / f"agent-{number}.md").write_text(text, encoding="utf-8")
+    age(folder)
+
+
+def change(path: Path, number: int) -> None:
+    path.write_text(path.read_text(encoding="utf-8") + f"Changed {number} times.\n", encoding="utf-8")
+    os.utime(path, (LONG_AGO + 1000 * number, LONG_AGO + 1000 * number))
+
+
+def test_a_few_changes_are_kept_beside_the_rest(team: Path, cache: Cache, opened: list[str]) -> None:
+    write_many(team)
+    Registry.from_paths(team, cache=cache)
+    [whole] = cached_files(cache)
+    before = whole.stat()
+    for number, name in enumerate(("agent-3.md", "agent-4.md", "agent-3.md"), start=1):
+        change(team / name, number)
+        opened.clear()
+        registry = Registry.from_paths(team, cache=cache)
+        assert opened == [name]
+        assert registry == Registry.from_paths(team)
+    opened.clear()
+    assert Registry.from_paths(team, cache=cache).find("agent-3").prompt.endswith("Changed 3 times.\n")
+    assert opened == []
+    assert whole.stat() == before
+    assert len(cached_files(cache)) == 2
+
+
+def test_many_changes_are_written_with_all_the_rest(team: Path, cache: Cache, opened: list[str]) -> None:
+    write_many(team)
+    Registry.from_paths(team, cache=cache)
+    [whole] = cached_files(cache)
+    before = whole.read_bytes()
+    for number in range(12):
+        change(team / f"agent-{number}.md", number + 1)
+        Registry.from_paths(team, cache=cache)
+    assert whole.read_bytes() != before
+    opened.clear()
+    kept = Registry.from_paths(team, cache=cache)
+    assert opened == []
+    assert kept == Registry.from_paths(team)
+
+
+def test_what_has_gone_is_forgotten_once_it_is_much(team: Path, cache: Cache) -> None:
+    write_many(team)
+    Registry.from_paths(team, cache=cache)
+    before = cached_files(cache)[0].stat().st_size
+    for number in range(12):
+        (team / f"agent-{number}.md").unlink()
+    assert Registry.from_paths(team, cache=cache) == Registry.from_paths(team)
+    assert cached_files(cache)[0].stat().st_size < before
+
+
+def test_damaged_changes_are_read_anew(team: Path, cache: Cache, opened: list[str]) -> None:
+    write_many(team)
+    Registry.from_paths(team, cache=cache)
+    change(team / "agent-3.md", 1)
+    Registry.from_paths(team, cache=cache)
+    [changes] = [path for path in cached_files(cache) if "-changes" in path.name]
+    os.truncate(changes, changes.stat().st_size // 2)
+    opened.clear()
+    registry = Registry.from_paths(team, cache=cache)
+    assert opened == ["agent-3.md"]
+    assert registry == Registry.from_paths(team)
+
+
+def test_a_file_that_is_put_back_is_known_again(team: Path, cache: Cache) -> None:
+    write_many(team)
+    before, status = (team / "agent-3.md").read_text(encoding="utf-8"), (team / "agent-3.md").stat()
+    fresh = Registry.from_paths(team, cache=cache)
+    change(team / "agent-3.md", 1)
+    assert Registry.from_paths(team, cache=cache) != fresh
+    (team / "agent-3.md").write_text(before, encoding="utf-8")
+    os.utime(team / "agent-3.md", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert Registry.from_paths(team, cache=cache) == fresh
 
 
 def test_changed_example_tasks_are_seen(team: Path, cache: Cache) -> None:
@@ -315,6 +395,35 @@ def test_a_cache_that_cannot_be_written_is_none(team: Path, tmp_path: Path, wher
     registry = Registry.from_paths(team, cache=cache)
     assert Router(registry.agents, cache=cache).route(TASK) == Router(registry.agents).route(TASK)
     assert list(cache.entries()) == []
+
+
+def test_a_folder_that_may_not_be_written_means_no_cache(
+    team: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.folder.mkdir()
+
+    def refused(suffix: str, prefix: str, folder: Path) -> tuple[int, str]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))  # which the superuser never meets
+
+    monkeypatch.setattr(tempfile, "mkstemp", refused)
+    for _ in range(2):
+        registry = Registry.from_paths(team, cache=cache)
+        assert registry == Registry.from_paths(team)
+        kept = Router(registry.agents, cache=cache, digest=registry.digest)
+        assert kept.route(TASK) == Router(registry.agents).route(TASK)
+    assert list(cache.folder.iterdir()) == []
+
+
+def test_a_cache_that_was_filled_is_used_where_it_cannot_be_written(
+    team: Path, cache: Cache, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Registry.from_paths(team, cache=cache)
+    monkeypatch.setattr(Cache, "put", lambda *given: False)
+    change(team / "cook.md", 1)
+    opened.clear()
+    registry = Registry.from_paths(team, cache=cache)
+    assert opened == ["cook.md"]
+    assert registry == Registry.from_paths(team)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

@@ -52,9 +52,8 @@ def build_agent(
     """The agent of a file that was recognised as one, and the findings about its fields."""
     fields = Fields(envelope.front_matter or FrontMatter(values={}, lines={}))
     raw_description, description_line = fields.text("description")
-    described_triggers, described_exclusions = triggers_from_text(
-        without_examples(raw_description), line=description_line
-    )
+    own_description = without_examples(raw_description)
+    described_triggers, described_exclusions = triggers_from_text(own_description, line=description_line)
     announced_triggers, announced_exclusions = triggers_from_document(document)
     examples = _examples(fields, envelope, document, raw_description)
     is_blank = not envelope.body.strip()
@@ -67,7 +66,7 @@ def build_agent(
                 hint="write the agent's instructions there",
             )
         )
-    description, shown_line = _description(fields, raw_description, document)
+    description, shown_line = _description(fields, own_description, document)
     agent = Agent(
         name=_name(fields, document, source, default_name),
         description=description,
@@ -130,9 +129,8 @@ def _name(fields: Fields, document: Document, source: Source, default: str | Non
     return name_from_heading(document) or name_from_path(source.path)
 
 
-def _description(fields: Fields, raw: str, document: Document) -> tuple[str, int | None]:
-    """The description for people: without example blocks and the words that announce them."""
-    text = without_examples(raw)
+def _description(fields: Fields, text: str, document: Document) -> tuple[str, int | None]:
+    """The description for people, of one without example blocks: without the words that announce them, too."""
     announcement = _ANNOUNCEMENT.search(text, max(0, len(text) - _LONGEST_ANNOUNCEMENT))
     if announcement is not None and (shortened := text[: announcement.start()].rstrip(" \n,;:")):
         text = shortened if shortened.endswith((".", "!", "?")) else f"{shortened}."

@@ -24,7 +24,8 @@ __all__ = [
     "without_examples",
 ]
 
-_BLOCK = re.compile(r"<example>(.*?)(?:</example>|(?=<example>)|\Z)", re.DOTALL | re.IGNORECASE)
+# A text up to a tag is all that is no "<", and each "<" that does not begin the tag: sooner found than by ".*?".
+_BLOCK = re.compile(r"<example>([^<]*(?:<(?!/?example>)[^<]*)*)(?:</example>)?", re.IGNORECASE)
 _BLOCKS_WRAPPER = re.compile(r"</?examples?>", re.IGNORECASE)
 _TAGS = {
     "context": "context",
@@ -35,7 +36,9 @@ _TAGS = {
     "response": "assistant",
     "commentary": "commentary",
 }
-_TAGGED = re.compile(rf"<(?P<tag>{'|'.join(_TAGS)})>(?P<text>.*?)(?:</(?P=tag)>|\Z)", re.DOTALL | re.IGNORECASE)
+_TAGGED = re.compile(
+    rf"<(?P<tag>{'|'.join(_TAGS)})>(?P<text>[^<]*(?:<(?!/(?P=tag)>)[^<]*)*)(?:</(?P=tag)>)?", re.IGNORECASE
+)
 _LABELS = {
     "context": "context",
     "situation": "context",
@@ -55,6 +58,7 @@ _UNTAGGED_START = re.compile(r"(?:^|\s)(?:[-*]\s*)?(?:\*{0,2}Context\*{0,2}:|use
 _QUOTED_TURN = re.compile(
     r"^[ \t>*_-]{0,20}(?:user|human)\*{0,2}:\*{0,2}[ \t]{0,9}[\"“]([^\"”\n]+)[\"”]", re.I | re.MULTILINE
 )
+_SPEAKERS = ("user:", "user*", "human:", "human*")  # one of which every such turn has
 _TITLE = re.compile(r"\bexample (interaction|prompt|request|quer|use case|task|question|trigger)s?|\bcommon scenarios")
 
 
@@ -75,7 +79,12 @@ def examples_from_text(text: str, *, first_line: int | None = None, lines: Seque
 def examples_from_body(body: str, *, first_line: int) -> tuple[Example, ...]:
     """The example blocks of a prompt, or else the lines on which it quotes what a user says."""
     index = LineIndex(body, first_line=first_line)
-    return _tagged_blocks(body, index) or tuple(
+    if found := _tagged_blocks(body, index):
+        return found
+    lowered = body.lower()
+    if not any(speaker in lowered for speaker in _SPEAKERS):
+        return ()
+    return tuple(
         Example(user=_clean(found[1]), line=index.line_of(found.start()))
         for found in _QUOTED_TURN.finditer(body)
         if len(found[1].split()) > 1

@@ -30,7 +30,7 @@ _PLAIN_KEYS = frozenset(
 _PLAIN_VALUE = re.compile(r":[ \t]+[^\s|>\[{\"'&*!]")
 _HEADING = re.compile(r"#{1,6}[ \t]+\S")
 _MAX_KEYS = 1_000
-_LITERAL_LINE_END = re.compile(r"(?<!\s[A-Za-z]:)(?:\\r)?\\n")  # but not the \n of a path such as C:\new
+_LITERAL_LINE_END = re.compile(r"\\(?<!\s[A-Za-z]:\\)(?:r\\)?n")  # but not the \n of a path such as C:\new
 
 
 def parse_leniently(header: str, *, first_line: int) -> FrontMatter:

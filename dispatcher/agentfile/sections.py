@@ -170,8 +170,8 @@ def _fenced_lines(lines: Sequence[str]) -> frozenset[int]:
     """The indices of the lines of code blocks, fences included."""
     opened: list[tuple[int, str]] = []
     hidden: set[int] = set()
-    for index, line in enumerate(lines):
-        fence = _FENCE.match(line) if "```" in line or "~~~" in line else None
+    for index in [index for index, line in enumerate(lines) if "```" in line or "~~~" in line]:
+        fence = _FENCE.match(lines[index])
         if fence is None:
             continue
         mark, info = fence[1], fence[2].strip()

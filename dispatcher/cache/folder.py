@@ -84,6 +84,11 @@ class Cache:
         self._tidy()
         return True
 
+    def drop(self, kind: str, slot: str) -> None:
+        """Removes the content of a slot, if that can be done."""
+        with contextlib.suppress(OSError):
+            self._path(kind, slot).unlink()
+
     def entries(self) -> Iterator[Entry]:
         """All files of the cache, by name."""
         for path in self._files():

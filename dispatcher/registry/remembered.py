@@ -2,6 +2,9 @@
 
 A file counts as unchanged if its times and size are. One that was changed just before its stamp was taken may change
 again without showing it, so its content is compared as long as that is so.
+
+There are two files in the cache: one of all that was read, and one of what has changed since, which is written in its
+place as long as that is little. Each of them tells the truth by itself, so it does not matter which was written when.
 """
 
 from __future__ import annotations
@@ -10,18 +13,20 @@ import functools
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dispatcher.agent import Agent, ReadResult
-from dispatcher.cache import Cache, code_stamp, digest_of
+from dispatcher.cache import Cache, Container, code_stamp, digest_of
 from dispatcher.cache.agents import Pieces, agent_from, diagnostic_from, head_of, joined, packed
 from dispatcher.scopes import FoundFile, Scope
 
 __all__ = ["FileReader", "RememberedFiles"]
 
 _KIND = "agents"
+_CHANGES = "-changes"
+_MOST_CHANGES = 0.25  # of all files, from which on all is written anew
 _RESTLESS_NS = 2_000_000_000  # a disk may keep no finer times than that
 
 
@@ -50,76 +55,104 @@ class RememberedFiles(FileReader):
         self._roots = [(scope.name, str(scope.root), str(scope.root.absolute())) for scope in scopes]
         self._slot = digest_of(self._roots, max_bytes)
         self._began = time.time_ns()
-        self._known: dict[str, list[Any]] = {}
-        self._entries: dict[str, list[Any]] = {}
-        self._contents: dict[str, bytes | int] = {}
-        self._is_stale = False
-        found = cache.get(_KIND, self._slot, code_stamp())
-        if found is not None:
-            self._written = int(found.meta["written"])
-            self._known = json.loads(bytes(found.sections["table"]))
-            self._places = {path: place for place, path in enumerate(self._known)}
-            self._pieces = Pieces(found.sections["agents"], found.sections["ends"])
+        self._all = self._memory(self._slot)
+        self._changes = self._memory(self._slot + _CHANGES)
+        self._known: dict[str, _Memory] = {}
+        self._renewed: set[str] = set()
+        self._contents: dict[str, bytes] = {}
+        self._read = _Memory(self._began, {}, self._contents.__getitem__)
 
     def read(self, file: FoundFile, scope: Scope) -> ReadResult:
         key = f"{self._scopes.index(scope)} {file.path}"
-        entry = self._known.get(key)
-        if entry is not None and entry[0] == list(file.stamp) and self._is_settled(file, entry):
-            self._entries[key] = entry
-            self._contents[key] = place = self._places[key]
-            return self._remembered(entry, place)
+        for memory in (self._changes, self._all):
+            entry = memory.entries.get(key)
+            if entry is not None and entry[0] == list(file.stamp) and self._is_settled(file, key, memory):
+                self._known[key] = memory
+                return memory.result(key)
         result = super().read(file, scope)
         if result.digest:  # else its name said enough, or it could not be read, which may have passed by the next time
-            self._is_stale = True
-            self._entries[key] = [
-                file.stamp,
-                result.digest,
-                [head_of(agent) for agent in result.agents],
-                result.diagnostics,
-                result.passed_over,
-            ]
+            heads = [head_of(agent) for agent in result.agents]
+            self._read.entries[key] = [file.stamp, result.digest, heads, result.diagnostics, result.passed_over]
             self._contents[key] = packed(result.agents)
         return result
 
     def finish(self) -> None:
         """Keeps what was read, if that is not what is kept."""
-        if not self._is_stale and self._entries.keys() == self._known.keys():
-            return
-        agents, ends = joined(
-            self._pieces[content] if isinstance(content, int) else content for content in self._contents.values()
-        )
-        sections = {"table": packed_table(self._entries), "agents": agents, "ends": ends}
-        use = "agents of " + ", ".join(root for _, _, root in self._roots)
-        self._cache.put(_KIND, self._slot, code_stamp(), {"written": self._began, "use": use}, sections)
+        changed = {
+            key: memory for key, memory in self._known.items() if memory is self._changes or key in self._renewed
+        } | dict.fromkeys(self._read.entries, self._read)
+        count = len(self._known) + len(self._read.entries)
+        is_much = len(changed) > _MOST_CHANGES * count or len(self._all.entries) > (1 + _MOST_CHANGES) * count
+        if is_much:
+            if self._put(self._slot, self._known | changed):
+                self._cache.drop(_KIND, self._slot + _CHANGES)
+        elif self._read.entries or self._renewed:
+            self._put(self._slot + _CHANGES, changed)
 
-    def _is_settled(self, file: FoundFile, entry: list[Any]) -> bool:
+    def _put(self, slot: str, chosen: dict[str, _Memory]) -> bool:
+        entries = {key: memory.entries[key] for key, memory in chosen.items()}
+        agents, ends = joined(memory.content(key) for key, memory in chosen.items())
+        sections = {"table": packed_table(entries), "agents": agents, "ends": ends}
+        what = "changes among agents of " if slot.endswith(_CHANGES) else "agents of "
+        use = what + ", ".join(root for _, _, root in self._roots)
+        return self._cache.put(_KIND, slot, code_stamp(), {"written": self._began, "use": use}, sections)
+
+    def _memory(self, slot: str) -> _Memory:
+        found = self._cache.get(_KIND, slot, code_stamp())
+        return _memory_of(found) if found is not None else _nothing(self._began)
+
+    def _is_settled(self, file: FoundFile, key: str, memory: _Memory) -> bool:
         """Whether a file with the same stamp has the same content."""
-        if file.stamp[0] < self._written - _RESTLESS_NS:
+        if file.stamp[0] < memory.written - _RESTLESS_NS:
             return True
-        self._is_stale = self._is_stale or file.stamp[0] < self._began - _RESTLESS_NS  # it need not be read next time
+        if file.stamp[0] < self._began - _RESTLESS_NS:  # it need not be read next time
+            self._renewed.add(key)
         try:
-            return bool(hashlib.sha256(Path(file.path).read_bytes()).hexdigest() == entry[1])
+            return bool(hashlib.sha256(Path(file.path).read_bytes()).hexdigest() == memory.entries[key][1])
         except OSError:
             return False
 
-    def _remembered(self, entry: list[Any], place: int) -> ReadResult:
-        _, digest, heads, diagnostics, passed_over = entry
+
+class _Memory:
+    """What is known of files, and since when: of each its stamp, its digest, what is asked of its agents at once, and
+    what was said of it; `content` gives all of its agents, as bytes.
+    """
+
+    def __init__(self, written: int, entries: dict[str, list[Any]], content: Callable[[str], bytes]) -> None:
+        self.written = written
+        self.entries = entries
+        self.content = content
+
+    def result(self, key: str) -> ReadResult:
+        _, digest, heads, diagnostics, passed_over = self.entries[key]
         return ReadResult(
-            agents=tuple(self._agent(head, place, number) for number, head in enumerate(heads)),
+            agents=tuple(self._agent(head, key, number) for number, head in enumerate(heads)),
             diagnostics=tuple(map(diagnostic_from, diagnostics)),
             passed_over=passed_over,
             digest=digest,
         )
 
-    def _agent(self, head: list[Any], place: int, number: int) -> Agent:
-        return agent_from(head, functools.partial(self._content, place, number))
+    def _agent(self, head: list[Any], key: str, number: int) -> Agent:
+        return agent_from(head, functools.partial(self._values, key, number))
 
-    def _content(self, place: int, number: int) -> list[Any]:
-        found: list[Any] = json.loads(self._pieces[place])[number]
+    def _values(self, key: str, number: int) -> list[Any]:
+        found: list[Any] = json.loads(self.content(key))[number]
         return found
 
 
-def packed_table(entries: dict[str, list[Any]]) -> bytes:
+def _nothing(written: int) -> _Memory:
+    contents: dict[str, bytes] = {}
+    return _Memory(written, {}, contents.__getitem__)
+
+
+def _memory_of(container: Container) -> _Memory:
+    entries = json.loads(bytes(container.sections["table"]))
+    places = {key: place for place, key in enumerate(entries)}
+    pieces = Pieces(container.sections["agents"], container.sections["ends"])
+    return _Memory(int(container.meta["written"]), entries, lambda key: pieces[places[key]])
+
+
+def packed_table(entries: Mapping[str, list[Any]]) -> bytes:
     """The entries by path."""
     pairs = (b"%s:%s" % (packed(path), packed(entry)) for path, entry in entries.items())
     return b"{%s}" % b",".join(pairs)
