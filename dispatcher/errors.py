@@ -196,14 +196,21 @@ class NetworkError(LLMError):
 class AnswerError(LLMError):
     """The answer is not what was asked for: the model declined, was cut off, or answered in another shape.
 
-    `stop_reason` is the Messages API's word for why the answer ended.
+    `stop_reason` is the Messages API's word for why the answer ended, `text` what came all the same.
     """
 
     def __init__(
-        self, message: str, *, hint: str | None = None, request_id: str | None = None, stop_reason: str = "end_turn"
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        request_id: str | None = None,
+        stop_reason: str = "end_turn",
+        text: str = "",
     ) -> None:
         super().__init__(message, hint=hint, request_id=request_id)
         self.stop_reason = stop_reason
+        self.text = text
 
 
 class BrokenStreamError(LLMError):

@@ -233,7 +233,8 @@ class Dispatcher:
         """Routes a task and runs it, or carries out a plan already made.
 
         Abstaining is a result: the reply then has the stop reason `abstained`. Raises LLMError and its kind,
-        UnknownAgentError, VariableError and AgentFileError.
+        UnknownAgentError, VariableError and AgentFileError; with a `schema`, AnswerError for an answer that does not
+        fit it, with the text that came.
         """
         loaded = self._loaded
         return last_reply(self._run(loaded, plan_of(loaded, task, options), options, whole))

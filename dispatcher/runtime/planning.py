@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from dispatcher.agent import Agent
 from dispatcher.errors import UsageError
@@ -18,7 +18,11 @@ from dispatcher.runtime.loading import Loaded
 from dispatcher.runtime.observing import observed_route
 from dispatcher.runtime.prompt import EFFORTS, build_request
 from dispatcher.runtime.reply import Plan
+from dispatcher.runtime.shapes import Shape
 from dispatcher.runtime.tools import Approve, Tool, as_tools, offered_tools, unavailable_tools
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 __all__ = ["RunOptions", "aplan_of", "plan_of", "planned", "routed"]
 
@@ -54,6 +58,8 @@ class RunOptions(TypedDict, total=False):
     """Functions that the model may call, in place of the dispatcher's; each agent gets those that its file allows."""
     approve: Approve | None
     """Asked before each call of a tool: True lets it happen; False, or a reason, which the model is told, does not."""
+    schema: type[BaseModel] | Mapping[str, Any] | None
+    """What the answer has to look like: a pydantic model's class, or a JSON schema; it is then in `Reply.value`."""
 
 
 def plan_of(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
@@ -130,9 +136,19 @@ def planned(
     own_tools = offered_tools(agent, as_tools(options["tools"]) if "tools" in options else loaded.given.tools)
     peers = _peers(loaded, decision, options, (*line, agent.name))
     tools = (*own_tools, *peer_tools(agent, peers, own_tools, may_pass_on=may_pass_on))
-    request = dataclasses.replace(request, tools=tuple(tool.definition for tool in tools))
+    shape = _shape(options)
+    request = dataclasses.replace(
+        request,
+        tools=tuple(tool.definition for tool in tools),
+        schema=shape.schema if shape is not None else None,
+    )
     notices = tuple(notice for notice in (model.notice, *_notices(agent, own_tools)) if notice is not None)
-    return Plan(decision=decision, model=model, request=request, notices=notices, tools=tools, peers=peers)
+    return Plan(decision=decision, model=model, request=request, notices=notices, tools=tools, peers=peers, shape=shape)
+
+
+def _shape(options: RunOptions) -> Shape | None:
+    schema = options.get("schema")
+    return Shape.of(schema) if schema is not None else None
 
 
 def _peers(loaded: Loaded, decision: Decision, options: RunOptions, line: tuple[str, ...]) -> Peers | None:
@@ -166,6 +182,8 @@ def _peers(loaded: Loaded, decision: Decision, options: RunOptions, line: tuple[
             smallest_change=lambda: None,
         )
         own: RunOptions = {**options, "material": "", "attachments": ()}
+        if is_question:
+            own["schema"] = None  # what one agent answers to another is prose
         return planned(loaded, given, own, line=line, may_pass_on=not is_question)
 
     return Peers(agents=agents, plan=plan)
