@@ -108,6 +108,7 @@ def run(
             plan = runner.plan(text, **run_options)
         return _carry_out(dispatcher, runner, plan, console, explain=explain, dry_run=dry_run, no_stream=no_stream)
     finally:
+        dispatcher.close()
         dispatcher.store.close()
 
 

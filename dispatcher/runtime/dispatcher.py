@@ -21,15 +21,17 @@ from dispatcher.runtime.drivers import Asking, AsyncAsking, adrive, alast_reply,
 from dispatcher.runtime.loading import Given, Loaded, load, read
 from dispatcher.runtime.loop import Steps, scene_of, turn_steps
 from dispatcher.runtime.observing import ObservedRun, observed_route
-from dispatcher.runtime.planning import RunOptions, aplan_of, plan_of, planned, routed
+from dispatcher.runtime.planning import RunOptions, aopened, aplan_of, plan_of, planned, routed
 from dispatcher.runtime.reply import Event, Plan, Reply
 from dispatcher.runtime.session import Session, WhenBusy
-from dispatcher.runtime.tools import Tool, as_tools
+from dispatcher.runtime.toolbox import Toolbox
+from dispatcher.runtime.tools import Tool
 from dispatcher.sessions import MemorySessionStore, SessionStore, new_session_id
 from dispatcher.settings import Settings
 
 if TYPE_CHECKING:
     from dispatcher.judge import Judge, Said
+    from dispatcher.mcp_servers import McpServer
 
 __all__ = ["Dispatcher", "RunOptions"]
 
@@ -45,7 +47,8 @@ class Dispatcher:
     judge: who picks where `routing.escalate` asks for it; the model that the settings describe if not given.
     environment: where credentials are looked up; the process's if not given.
     store: where sessions are kept; in memory, and so no longer than this object, if not given.
-    tools: functions that models may call; each agent gets those that its file allows. None if not given.
+    tools: functions that models may call, and MCP servers with such; each agent gets those that its file allows. None
+        if not given, but those servers that settings name.
     log: where each run is written that is sent to a service; nowhere if not given.
     progress: told of what takes long: the reading of agents and the building of the index.
 
@@ -61,12 +64,12 @@ class Dispatcher:
         judge: Judge | None = None,
         environment: Mapping[str, str] | None = None,
         store: SessionStore | None = None,
-        tools: Sequence[Tool | Callable[..., Any]] = (),
+        tools: Sequence[Tool | Callable[..., Any] | McpServer] = (),
         log: DecisionLog | None = None,
         progress: Progress | None = None,
     ) -> None:
         environment = os.environ if environment is None else environment
-        given = Given(client=client, judge=judge, tools=as_tools(tools), progress=progress)
+        given = Given(client=client, judge=judge, toolbox=Toolbox.of(tools), progress=progress)
         self._loaded = load(registry, settings or Settings(), given, environment)
         self._sources: dict[str, Any] | None = None
         self.store: SessionStore = MemorySessionStore() if store is None else store
@@ -84,7 +87,7 @@ class Dispatcher:
         client: LLMClient | None = None,
         judge: Judge | None = None,
         store: SessionStore | None = None,
-        tools: Sequence[Tool | Callable[..., Any]] = (),
+        tools: Sequence[Tool | Callable[..., Any] | McpServer] = (),
         log: DecisionLog | None = None,
         progress: Progress | None = None,
     ) -> Dispatcher:
@@ -143,16 +146,10 @@ class Dispatcher:
     def close(self) -> None:
         """Closes the connections that were kept open; the dispatcher can still be used."""
         self._loaded.close()
-        close = getattr(self._loaded.client, "close", None)
-        if close is not None:
-            close()
 
     async def aclose(self) -> None:
         """The same for those of the running event loop."""
         await self._loaded.aclose()
-        close = getattr(self._loaded.client, "aclose", None)
-        if close is not None:
-            await close()
 
     def __enter__(self) -> Self:
         return self
@@ -225,6 +222,7 @@ class Dispatcher:
             current=lambda: self._loaded,
             route=routed,
             plan=planned,
+            aopen=aopened,
             busy=busy,
             patience=patience,
         )
