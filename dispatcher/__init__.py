@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         ConfigError,
         DispatcherError,
         LLMError,
+        McpServerError,
         SessionBusyError,
         SessionError,
         SessionStoreError,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     )
     from dispatcher.judge import AnthropicJudge, Judge, Option, Question, ReplayJudge, Said, Verdict
     from dispatcher.llm import AnthropicClient, Completion, LLMClient, Message, OfflineClient, Request, TextDelta, Usage
+    from dispatcher.mcp_servers import McpServer
     from dispatcher.registry import Registry
     from dispatcher.routing import Candidate, Decision, Evidence, How, Judgement, Outcome, Router
     from dispatcher.runtime import (
@@ -107,6 +109,7 @@ _PLACES = {
         "ConfigError",
         "DispatcherError",
         "LLMError",
+        "McpServerError",
         "SessionBusyError",
         "SessionError",
         "SessionStoreError",
@@ -125,6 +128,7 @@ _PLACES = {
         "TextDelta",
         "Usage",
     ),
+    "dispatcher.mcp_servers": ("McpServer",),
     "dispatcher.registry": ("Registry",),
     "dispatcher.routing": ("Candidate", "Decision", "Evidence", "How", "Judgement", "Outcome", "Router"),
     "dispatcher.runtime": (
@@ -195,6 +199,8 @@ __all__ = [
     "Judgement",
     "LLMClient",
     "LLMError",
+    "McpServer",
+    "McpServerError",
     "MemorySessionStore",
     "Message",
     "OfflineClient",

@@ -22,6 +22,7 @@
     │   ├── NetworkError            the service could not be reached
     │   ├── AnswerError             the answer is not what was asked for: declined, cut off, or of another shape
     │   └── BrokenStreamError       the answer stopped in the middle; what came is kept in `partial`
+    ├── McpServerError        1     a server of tools can't be started or reached, or gave no answer
     ├── SessionError          6     a conversation can't be gone on with
     │   ├── SessionBusyError        another turn of it is under way
     │   ├── SessionConflictError    a turn would take the place of another
@@ -47,6 +48,7 @@ __all__ = [
     "CredentialError",
     "DispatcherError",
     "LLMError",
+    "McpServerError",
     "NetworkError",
     "OfflineError",
     "OverloadedError",
@@ -196,14 +198,21 @@ class NetworkError(LLMError):
 class AnswerError(LLMError):
     """The answer is not what was asked for: the model declined, was cut off, or answered in another shape.
 
-    `stop_reason` is the Messages API's word for why the answer ended.
+    `stop_reason` is the Messages API's word for why the answer ended, `text` what came all the same.
     """
 
     def __init__(
-        self, message: str, *, hint: str | None = None, request_id: str | None = None, stop_reason: str = "end_turn"
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        request_id: str | None = None,
+        stop_reason: str = "end_turn",
+        text: str = "",
     ) -> None:
         super().__init__(message, hint=hint, request_id=request_id)
         self.stop_reason = stop_reason
+        self.text = text
 
 
 class BrokenStreamError(LLMError):
@@ -240,6 +249,10 @@ class BudgetError(DispatcherError):
         self.limit = limit
         self.spent = spent
         self.estimate = estimate
+
+
+class McpServerError(DispatcherError):
+    """A server of tools can't be started or reached, or gave no answer. Runs go on without it."""
 
 
 class SessionError(DispatcherError):

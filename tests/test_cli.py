@@ -47,6 +47,8 @@ def body_of(dispatch: Dispatch, *arguments: str) -> Any:
 
 # --- a task
 
+SCHEMA = '{"type": "object", "properties": {"beds": {"type": "integer", "minimum": 1}}, "required": ["beds"]}'
+
 
 def test_the_answer_alone_goes_to_stdout(dispatch: Dispatch, server: ScriptedServer) -> None:
     server.script(says("Dig, ", "then sow."))
@@ -69,6 +71,47 @@ def test_offline_can_be_an_error(dispatch: Dispatch, monkeypatch: pytest.MonkeyP
     outcome = dispatch(TASK)
     assert (outcome.code, outcome.out) == (5, "")
     assert "error: " in outcome.err
+
+
+def test_a_schema_makes_the_answer_an_object(dispatch: Dispatch, server: ScriptedServer, tmp_path: Path) -> None:
+    (tmp_path / "beds.json").write_text(SCHEMA, encoding="utf-8")
+    server.script(says('{"beds":', " 3}"))
+    outcome = dispatch(TASK, "--schema", str(tmp_path / "beds.json"))
+    assert (outcome.code, outcome.out) == (0, '{\n  "beds": 3\n}\n')
+    sent = server.requests[0].body["output_config"]["format"]["schema"]
+    assert (sent["required"], sent["additionalProperties"]) == (["beds"], False)
+    server.script(says('{"beds": 3}'))
+    assert dispatch(TASK, "--schema", str(tmp_path / "beds.json"), "--json").json["value"] == {"beds": 3}
+
+
+def test_an_answer_that_does_not_fit_the_schema_exits_5_and_is_shown(
+    dispatch: Dispatch, server: ScriptedServer, tmp_path: Path
+) -> None:
+    (tmp_path / "beds.json").write_text(SCHEMA, encoding="utf-8")
+    server.script(says('{"beds": 0}'))
+    outcome = dispatch(TASK, "--schema", str(tmp_path / "beds.json"))
+    assert (outcome.code, outcome.out) == (5, "")
+    assert 'the answer was: {"beds": 0}' in outcome.err
+    assert "beds: 0 is less than the minimum of 1" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "can't be read"),
+        ("{", "is not JSON"),
+        ("[]", "is no object"),
+        ('{"type": "string"}', 'its type is not "object"'),
+    ],
+)
+def test_a_schema_that_can_not_be_used_exits_2_and_nothing_is_sent(
+    dispatch: Dispatch, server: ScriptedServer, tmp_path: Path, content: str | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / "s.json").write_text(content, encoding="utf-8")
+    outcome = dispatch(TASK, "--schema", str(tmp_path / "s.json"))
+    assert (outcome.code, outcome.out, server.requests) == (2, "", [])
+    assert said in " ".join(outcome.err.split())
 
 
 def test_a_dry_run_prints_exactly_what_is_then_sent(dispatch: Dispatch, server: ScriptedServer) -> None:

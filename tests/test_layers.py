@@ -20,7 +20,7 @@ LAYERS = (
     ("settings",),
     ("scopes", "enriched", "cache"),
     ("agentfile", "llm"),
-    ("registry", "routing", "sessions", "budgets", "tracing"),
+    ("registry", "routing", "sessions", "budgets", "tracing", "mcp_servers"),
     ("judge", "enrich", "decisionlog"),
     ("runtime",),
     ("evaluation",),

@@ -45,6 +45,8 @@ PUBLIC_NAMES = [
     "Judgement",
     "LLMClient",
     "LLMError",
+    "McpServer",
+    "McpServerError",
     "MemorySessionStore",
     "Message",
     "OfflineClient",

@@ -21,6 +21,7 @@ from dispatcher.settings import (
     LLMSettings,
     LoadedSettings,
     LogSettings,
+    McpServerSettings,
     RoutingSettings,
     SessionSettings,
     ToolSettings,
@@ -152,6 +153,7 @@ ENVIRONMENT = {
     "DISPATCH_SESSIONS_KEEP_DAYS": ("7", 7),
     "DISPATCH_TOOLS_MAX_ITERATIONS": ("3", 3),
     "DISPATCH_TOOLS_MAX_RESULT_CHARS": ("99", 99),
+    "DISPATCH_TOOLS_MCP_SERVERS": ("{a: {command: b}}", {"a": McpServerSettings(command="b")}),
     "DISPATCH_HANDOFFS_OFFER": ("found", "found"),
     "DISPATCH_HANDOFFS_TOP_K": ("2", 2),
     "DISPATCH_HANDOFFS_MAX_DEPTH": ("1", 1),
@@ -364,6 +366,34 @@ def test_a_project_can_not_say_where_the_key_is_sent(load: Load) -> None:
         "config.yaml:4: llm.base_url is ignored",
         "config.yaml:5: llm.api_key_env is ignored",
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dispatcher: {tools: {mcp_servers: {a: {command: evil}}, max_iterations: 3}}",
+        "dispatcher: {tools: {mcp_servers: {a: {command: [not, right]}}, max_iterations: 3}}",
+    ],
+)
+def test_a_project_can_not_say_which_commands_are_run(load: Load, text: str) -> None:
+    loaded = load(text, user="dispatcher: {tools: {mcp_servers: {mine: {command: good}}}}")
+    assert loaded.settings.tools.mcp_servers == {"mine": McpServerSettings(command="good")}
+    assert loaded.settings.tools.max_iterations == 3
+    assert "it decides which commands are run on your machine" in loaded.notices[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: {}", "it needs a command or a url, and not both"),
+        ("a: {command: b, url: http://localhost}", "it needs a command or a url, and not both"),
+        ("a__b: {command: b}", "should match pattern"),
+        ("a: {comand: b}", 'there is no setting "tools.mcp_servers.a.comand"; did you mean'),
+    ],
+)
+def test_a_server_of_tools_that_can_not_be_is_told(load: Load, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load(user=f"dispatcher: {{tools: {{mcp_servers: {{{text}}}}}}}")
 
 
 def test_a_project_can_not_raise_what_a_user_spends_in_a_day(load: Load) -> None:

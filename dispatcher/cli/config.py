@@ -13,6 +13,7 @@ import typer
 from dispatcher.cli import options
 from dispatcher.cli.console import Console
 from dispatcher.errors import UsageError
+from dispatcher.settings import McpServerSettings
 
 __all__ = ["init", "schema", "show"]
 
@@ -97,10 +98,18 @@ def _values(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         path = f"{prefix}{field.name}"
         if field.name in ("variables", "aliases", "prices") and value:
             yield from ((f"{path}.{name}", _plain(one)) for name, one in value.items())
+        elif field.name == "mcp_servers":
+            yield path, {name: _without_secrets(one) for name, one in value.items()}
         elif dataclasses.is_dataclass(value):
             yield from _values(value, f"{path}.")
         else:
             yield path, _plain(value)
+
+
+def _without_secrets(server: McpServerSettings) -> dict[str, Any]:
+    """A server of tools as it may be shown: the values in its environment and headers are often keys."""
+    shown: dict[str, Any] = _plain(server)
+    return shown | {name: dict.fromkeys(shown[name], "***") for name in ("env", "headers")}
 
 
 def _plain(value: Any) -> Any:

@@ -110,6 +110,8 @@ class RunOutput(TypedDict):
     """What would be sent, where nothing was."""
     was_sent: bool
     text: str
+    value: dict[str, Any] | None
+    """The answer as an object, with --schema."""
     stop_reason: str
     usage: Usage | None
     cost_usd: float | None
@@ -288,6 +290,7 @@ def run_output(
         "request": request_body(plan.request) if plan.request and not was_sent else None,
         "was_sent": was_sent,
         "text": reply.text if reply else "",
+        "value": reply.value if reply else None,
         "stop_reason": reply.stop_reason if reply else "not_sent",
         "usage": reply.usage if reply and was_sent else None,
         "cost_usd": reply.cost if reply and was_sent else None,

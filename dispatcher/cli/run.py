@@ -18,6 +18,7 @@ __all__ = ["run"]
 
 _ABSTAINED = 4
 _INCOMPLETE = 5
+_LONGEST_ANSWER = 1_000  # characters of an answer that does not fit
 
 
 def run(
@@ -43,6 +44,9 @@ def run(
     explain: Annotated[bool, typer.Option("--explain", help="Say in full why this agent, and which model.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print exactly what would be sent; send nothing.")] = False,
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer when it is whole.")] = False,
+    schema: Annotated[
+        Path | None, typer.Option("--schema", metavar="FILE", help="Print a JSON object that fits this JSON schema.")
+    ] = None,
     session: Annotated[
         str | None, typer.Option("--session", metavar="ID", help="Go on with this conversation, or begin it.")
     ] = None,
@@ -61,12 +65,14 @@ def run(
     from dispatcher.cli.choosing import choose
     from dispatcher.cli.decision_log import open_log
     from dispatcher.cli.inputs import read_task
+    from dispatcher.cli.schema_file import read_schema
     from dispatcher.cli.session_store import open_session
     from dispatcher.cli.setting_up import load_dispatcher
     from dispatcher.runtime import load_attachment
 
     console = Console(quiet=quiet or as_json, verbose=verbose)
     attachments = [load_attachment(path) for path in file or ()]
+    shape = read_schema(schema) if schema is not None else None
     text, material = read_task(task or [], console, may_be_empty=bool(attachments))
     dispatcher = load_dispatcher(
         console, agents=agents, config=config, variables=var, precision=precision, escalate=escalate
@@ -79,6 +85,7 @@ def run(
         "allow_undefined": allow_undefined,
         "attachments": attachments,
         "material": material,
+        "schema": shape,
     }
     conversation = open_session(
         console, dispatcher, session_id=session, goes_on=goes_on, no_store=no_store, dry_run=dry_run
@@ -96,6 +103,7 @@ def run(
             plan = runner.plan(text, **run_options)
         return _carry_out(dispatcher, runner, plan, console, explain=explain, dry_run=dry_run, no_stream=no_stream)
     finally:
+        dispatcher.close()
         dispatcher.store.close()
 
 
@@ -116,7 +124,8 @@ def _carry_out(
     if dry_run and plan.request is not None:
         console.result(json.dumps(request_body(plan.request), indent=2, ensure_ascii=False))
         return 0
-    reply = _print_whole(runner, plan, console) if no_stream else _print_stream(runner, plan, console)
+    is_whole = no_stream or plan.shape is not None
+    reply = _print_whole(runner, plan, console) if is_whole else _print_stream(runner, plan, console)
     if not reply.was_sent:
         show_preview(plan, console, key=dispatcher.settings.llm.api_key_env or "ANTHROPIC_API_KEY")
         console.say("To see all of it, add --dry-run to the command.")
@@ -149,10 +158,19 @@ def _print_stream(runner: Dispatcher | Session, plan: Plan, console: Console) ->
 
 
 def _print_whole(runner: Dispatcher | Session, plan: Plan, console: Console) -> Reply:
-    reply = runner.dispatch(plan)
-    if reply.text:
+    """Prints the answer, or the object that it holds where one was asked for."""
+    from dispatcher.cli.console import one_line
+    from dispatcher.errors import AnswerError
+
+    try:
+        reply = runner.dispatch(plan)
+    except AnswerError as problem:
+        console.say(f"the answer was: {one_line(problem.text, _LONGEST_ANSWER)}")
+        raise
+    text = json.dumps(reply.value, indent=2, ensure_ascii=False) if reply.value is not None else reply.text
+    if text:
         console.say()
-        console.result(reply.text, end="" if reply.text.endswith("\n") else "\n")
+        console.result(text, end="" if text.endswith("\n") else "\n")
     return reply
 
 

@@ -76,4 +76,10 @@ def parse_json(completion: Completion, schema: Mapping[str, Any]) -> dict[str, A
 
 
 def _unfit(completion: Completion, message: str, hint: str | None = None) -> AnswerError:
-    return AnswerError(message, hint=hint, request_id=completion.request_id, stop_reason=completion.stop_reason)
+    return AnswerError(
+        message,
+        hint=hint,
+        request_id=completion.request_id,
+        stop_reason=completion.stop_reason,
+        text=completion.text,
+    )

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from dispatcher.decisionlog import DecisionLog
     from dispatcher.judge import Judge, Said
     from dispatcher.llm import LLMClient
+    from dispatcher.mcp_servers import McpServer
     from dispatcher.runtime.planning import RunOptions
     from dispatcher.runtime.reply import Event, Plan, Reply
     from dispatcher.runtime.session import Session, WhenBusy
+    from dispatcher.runtime.toolbox import Toolbox
     from dispatcher.runtime.tools import Tool
     from dispatcher.sessions import SessionStore
 
@@ -44,7 +46,8 @@ class Dispatcher:
     judge: who picks where `routing.escalate` asks for it; the model that the settings describe if not given.
     environment: where credentials are looked up; the process's if not given.
     store: where sessions are kept; in memory, and so no longer than this object, if not given.
-    tools: functions that models may call; each agent gets those that its file allows. None if not given.
+    tools: functions that models may call, and MCP servers with such; each agent gets those that its file allows. None
+        if not given, but those servers that settings name.
     log: where each run is written that is sent to a service; nowhere if not given.
     progress: told of what takes long: the reading of agents and the building of the index.
 
@@ -60,12 +63,12 @@ class Dispatcher:
         judge: Judge | None = None,
         environment: Mapping[str, str] | None = None,
         store: SessionStore | None = None,
-        tools: Sequence[Tool | Callable[..., Any]] = (),
+        tools: Sequence[Tool | Callable[..., Any] | McpServer] = (),
         log: DecisionLog | None = None,
         progress: Progress | None = None,
     ) -> None:
         environment = os.environ if environment is None else environment
-        given = Given(client=client, judge=judge, tools=_as_tools(tools), progress=progress)
+        given = Given(client=client, judge=judge, toolbox=_toolbox_of(tools), progress=progress)
         self._loaded = load(registry, settings or Settings(), given, environment)
         self._sources: dict[str, Any] | None = None
         if store is not None:
@@ -84,7 +87,7 @@ class Dispatcher:
         client: LLMClient | None = None,
         judge: Judge | None = None,
         store: SessionStore | None = None,
-        tools: Sequence[Tool | Callable[..., Any]] = (),
+        tools: Sequence[Tool | Callable[..., Any] | McpServer] = (),
         log: DecisionLog | None = None,
         progress: Progress | None = None,
     ) -> Dispatcher:
@@ -152,16 +155,10 @@ class Dispatcher:
     def close(self) -> None:
         """Closes the connections that were kept open; the dispatcher can still be used."""
         self._loaded.close()
-        close = getattr(self._loaded.client, "close", None)
-        if close is not None:
-            close()
 
     async def aclose(self) -> None:
         """The same for those of the running event loop."""
         await self._loaded.aclose()
-        close = getattr(self._loaded.client, "aclose", None)
-        if close is not None:
-            await close()
 
     def __enter__(self) -> Self:
         return self
@@ -231,7 +228,7 @@ class Dispatcher:
 
         Raises UsageError for an impossible name.
         """
-        from dispatcher.runtime.planning import planned, routed
+        from dispatcher.runtime.planning import aopened, planned, routed
         from dispatcher.runtime.session import Session
         from dispatcher.sessions import new_session_id
 
@@ -242,6 +239,7 @@ class Dispatcher:
             current=lambda: self._loaded,
             route=routed,
             plan=planned,
+            aopen=aopened,
             busy=busy,
             patience=patience,
         )
@@ -250,7 +248,8 @@ class Dispatcher:
         """Routes a task and runs it, or carries out a plan already made.
 
         Abstaining is a result: the reply then has the stop reason `abstained`. Raises LLMError and its kind,
-        UnknownAgentError, VariableError and AgentFileError.
+        UnknownAgentError, VariableError and AgentFileError; with a `schema`, AnswerError for an answer that does not
+        fit it, with the text that came.
         """
         from dispatcher.runtime.running import reply_of
 
@@ -280,9 +279,9 @@ class Dispatcher:
                 yield event
 
 
-def _as_tools(tools: Sequence[Tool | Callable[..., Any]]) -> tuple[Tool, ...]:
+def _toolbox_of(tools: Sequence[Tool | Callable[..., Any] | McpServer]) -> Toolbox | None:
     if not tools:
-        return ()
-    from dispatcher.runtime.tools import as_tools
+        return None
+    from dispatcher.runtime.toolbox import Toolbox
 
-    return as_tools(tools)
+    return Toolbox.of(tools)

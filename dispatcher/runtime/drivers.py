@@ -212,6 +212,8 @@ async def _adone(step: GetApproval | UseTool, span: Spanned | None) -> object:
         try:
             with tool_span(step.tool.name, step.call.id, parent=span):
                 arguments = checked_arguments(step.tool, step.call)
+                if step.tool.coroutine is not None:
+                    return await step.tool.coroutine(**arguments)
                 if step.tool.is_async:
                     return await step.tool.function(**arguments)
                 return await asyncio.to_thread(step.tool.function, **arguments)

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from dispatcher.budgets import Limit
     from dispatcher.judge import Escalator, Judge, JudgeMemory
     from dispatcher.llm import LLMClient
+    from dispatcher.mcp_servers import McpServer
     from dispatcher.routing import Decision
     from dispatcher.runtime.reply import Plan
-    from dispatcher.runtime.tools import Tool
+    from dispatcher.runtime.toolbox import Toolbox
     from dispatcher.settings import LLMSettings
     from dispatcher.tracing import Spanned
 
@@ -41,7 +42,7 @@ class Given:
 
     client: LLMClient | None = None
     judge: Judge | None = None
-    tools: tuple[Tool, ...] = ()
+    toolbox: Toolbox | None = None
     progress: Progress | None = None
 
     @functools.cached_property
@@ -49,6 +50,11 @@ class Given:
         from dispatcher.judge import JudgeMemory
 
         return JudgeMemory()
+
+    @functools.cached_property
+    def servers(self) -> list[McpServer]:
+        """The servers of tools that config has described so far."""
+        return []
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,21 @@ class Loaded:
             return _client_for(self.settings, self.environment)
         # The caller's own client tries again as it thinks right.
         return _resilient(self.given.client, replace(self.settings.llm, max_retries=0))
+
+    @functools.cached_property
+    def toolbox(self) -> Toolbox:
+        """What the program gave, and the MCP servers of config; those that it had before stay as they are."""
+        from dispatcher.mcp_servers import McpServer
+        from dispatcher.runtime.toolbox import Toolbox
+
+        found = []
+        for name, settings in self.settings.tools.mcp_servers.items():
+            known = (each for each in self.given.servers if (each.name, each.settings) == (name, settings))
+            server = next(known, None) or McpServer.of(name, settings)
+            if server not in self.given.servers:
+                self.given.servers.append(server)
+            found.append(server)
+        return (self.given.toolbox or Toolbox()).with_servers(found)
 
     @property
     def sends_nothing(self) -> bool:
@@ -148,14 +169,33 @@ class Loaded:
         return await self.escalator.adecide(decision, **asides) if self._escalates else decision
 
     def close(self) -> None:
-        """Closes the connections that a judge keeps open."""
+        """Closes the connections to the model's service that are open, to servers of tools, and those of a judge."""
+        self._close_servers()
+        if (close := getattr(self._opened_client, "close", None)) is not None:
+            close()
         if self._escalates:
             self.escalator.close()
 
     async def aclose(self) -> None:
         """The same for those of the running event loop."""
+        import asyncio
+
+        await asyncio.to_thread(self._close_servers)
+        if (close := getattr(self._opened_client, "aclose", None)) is not None:
+            await close()
         if self._escalates:
             await self.escalator.aclose()
+
+    def _close_servers(self) -> None:
+        if self.given.toolbox is not None:
+            self.given.toolbox.close()
+        for server in self.given.servers:
+            server.close()
+
+    @property
+    def _opened_client(self) -> LLMClient | None:
+        """The client, if anybody has asked for it."""
+        return self.__dict__.get("client")
 
     @property
     def _escalates(self) -> bool:

@@ -14,7 +14,14 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dispatcher.errors import DispatcherError, LLMError, PromptTooLongError, SessionError, SessionStoreError
+from dispatcher.errors import (
+    AnswerError,
+    DispatcherError,
+    LLMError,
+    PromptTooLongError,
+    SessionError,
+    SessionStoreError,
+)
 from dispatcher.llm import COMPLETE_STOPS, NOT_SENT, Attempt, Completion, Message, Request, Usage, cost_of
 from dispatcher.runtime.handoffs import Peers, ask_agent, handoff, is_of, refused, took_over
 from dispatcher.runtime.reply import (
@@ -239,12 +246,25 @@ def turn_steps(plan: Plan, scene: Scene) -> Steps:
         with contextlib.suppress(SessionError):  # what interrupted goes first; the turn will be found torn
             yield from _keep(_interrupted(turn, stop, tab), scene)
         raise stop.cause from None
-    turn = dataclasses.replace(turn, state=TurnState.DONE, ended=now())
+    yield from _ended(plan, turn, scene, completion, tuple(tab.attempts))
+
+
+def _ended(plan: Plan, turn: Turn, scene: Scene, completion: Completion, attempts: tuple[Attempt, ...]) -> Steps:
+    """The end of a turn whose last answer came: the reply, or the AnswerError that says why it is not what was asked
+    for; either way the turn is kept before."""
+    value = _value(plan, turn, completion)
+    if isinstance(value, AnswerError):
+        value.attempts = attempts
+        turn = dataclasses.replace(turn, state=TurnState.FAILED, error=value.message, ended=now())
+    else:
+        turn = dataclasses.replace(turn, state=TurnState.DONE, ended=now())
     try:
         yield from _keep(turn, scene)
     except SessionStoreError as problem:
         raise SessionStoreError(problem.message, hint=problem.hint, text=completion.text) from problem
-    yield Stopped(reply=_reply(plan, turn, scene, completion, tuple(tab.attempts)))
+    if isinstance(value, AnswerError):
+        raise value
+    yield Stopped(reply=dataclasses.replace(_reply(plan, turn, scene, completion, attempts), value=value))
 
 
 def _asked(
@@ -375,6 +395,16 @@ def _consulted(plan: Plan, scene: Scene, tab: Tab) -> Generator[Step, Any, tuple
         done = yield from _results(calls, plan, scene, tab)
         messages = (*messages, Message(role="assistant", content=_blocks(completion)), _results_message(done.results))
     raise DispatcherError("a count came to its end")
+
+
+def _value(plan: Plan, turn: Turn, completion: Completion) -> Any:
+    """The answer as an object, where one was asked for, or the AnswerError that says why it is none."""
+    if plan.shape is None or turn.stop_reason == NOT_SENT:
+        return None
+    try:
+        return plan.shape.value_of(dataclasses.replace(completion, stop_reason=str(turn.stop_reason)))
+    except AnswerError as problem:
+        return problem
 
 
 def _record(call: ToolCall, plan: Plan, *, is_question: bool, answer: str | None = None) -> Handoff:

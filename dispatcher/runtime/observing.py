@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from dispatcher.decisionlog import DecisionLog, EntryOutcome, LogEntry, new_entry_id
-from dispatcher.errors import BudgetError, DispatcherError
+from dispatcher.errors import AnswerError, BudgetError, DispatcherError
 from dispatcher.llm import LLMClient, Usage
 from dispatcher.runtime.loading import Loaded, judged_cost
 from dispatcher.runtime.reply import ABSTAINED, Event, Plan, Reply, Stopped, UsageReported
@@ -133,6 +133,8 @@ class ObservedRun:
         if isinstance(problem, BudgetError):
             if problem.budget == "run":
                 return problem.spent
+            return None if self._answers_cost is None else self._answers_cost + judged
+        if isinstance(problem, AnswerError):  # it came whole, and is not what was asked for
             return None if self._answers_cost is None else self._answers_cost + judged
         if self._plan.request is None:
             return judged

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from dispatcher.agent import Agent
 from dispatcher.errors import UsageError
@@ -18,9 +18,16 @@ from dispatcher.runtime.handoffs import Peers, colleagues, peer_tools
 from dispatcher.runtime.loading import Loaded
 from dispatcher.runtime.prompt import EFFORTS, build_request
 from dispatcher.runtime.reply import Plan
-from dispatcher.runtime.tools import Approve, Tool, as_tools, offered_tools, unavailable_tools
+from dispatcher.runtime.shapes import Shape
+from dispatcher.runtime.toolbox import Toolbox
+from dispatcher.runtime.tools import Approve, Tool, unavailable_tools
 
-__all__ = ["RunOptions", "aplan_of", "plan_of", "planned", "routed"]
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from dispatcher.mcp_servers import McpServer
+
+__all__ = ["RunOptions", "aopened", "aplan_of", "plan_of", "planned", "routed"]
 
 _logger = logging.getLogger(__name__)
 
@@ -50,10 +57,13 @@ class RunOptions(TypedDict, total=False):
     """What was said before, oldest first; a judge sees the last of it."""
     decision: Decision | None
     """A decision already made, which is then carried out as it is."""
-    tools: Sequence[Tool | Callable[..., Any]]
-    """Functions that the model may call, in place of the dispatcher's; each agent gets those that its file allows."""
+    tools: Sequence[Tool | Callable[..., Any] | McpServer]
+    """Functions that the model may call, and servers of such, in place of the dispatcher's and of config's; each agent
+    gets what its file allows. Servers are the caller's to close."""
     approve: Approve | None
     """Asked before each call of a tool: True lets it happen; False, or a reason, which the model is told, does not."""
+    schema: type[BaseModel] | Mapping[str, Any] | None
+    """What the answer has to look like: a pydantic model's class, or a JSON schema; it is then in `Reply.value`."""
 
 
 def plan_of(loaded: Loaded, task: str | Plan, options: RunOptions) -> Plan:
@@ -73,7 +83,15 @@ async def aplan_of(loaded: Loaded, task: str | Plan, options: RunOptions) -> Pla
     decision = options.get("decision")
     if decision is None:
         decision = await loaded.ajudged(routed(loaded, task, options), **_asides(options))
+    await aopened(loaded, decision, options)
     return planned(loaded, decision, options)
+
+
+async def aopened(loaded: Loaded, decision: Decision, options: RunOptions) -> None:
+    """Starts the servers of tools that a run may need, so that nothing else has to wait for them."""
+    if decision.agent is not None:
+        may_turn = loaded.settings.handoffs.offer != "never"
+        await _toolbox(loaded, options).aopen(loaded.registry.agents if may_turn else [decision.agent])
 
 
 def routed(loaded: Loaded, task: str, options: RunOptions) -> Decision:
@@ -127,12 +145,29 @@ def planned(
         attachments=options.get("attachments", ()),
         allow_undefined=options.get("allow_undefined", False),
     )
-    own_tools = offered_tools(agent, as_tools(options["tools"]) if "tools" in options else loaded.given.tools)
+    offered = _toolbox(loaded, options).offered(agent)
+    own_tools = offered.tools
     peers = _peers(loaded, decision, options, (*line, agent.name))
     tools = (*own_tools, *peer_tools(agent, peers, own_tools, may_pass_on=may_pass_on))
-    request = dataclasses.replace(request, tools=tuple(tool.definition for tool in tools))
-    notices = tuple(notice for notice in (model.notice, *_notices(agent, own_tools)) if notice is not None)
-    return Plan(decision=decision, model=model, request=request, notices=notices, tools=tools, peers=peers)
+    shape = _shape(options)
+    request = dataclasses.replace(
+        request,
+        tools=tuple(tool.definition for tool in tools),
+        schema=shape.schema if shape is not None else None,
+    )
+    notices = tuple(
+        notice for notice in (model.notice, *offered.notices, *_notices(agent, own_tools)) if notice is not None
+    )
+    return Plan(decision=decision, model=model, request=request, notices=notices, tools=tools, peers=peers, shape=shape)
+
+
+def _toolbox(loaded: Loaded, options: RunOptions) -> Toolbox:
+    return Toolbox.of(options["tools"]) if "tools" in options else loaded.toolbox
+
+
+def _shape(options: RunOptions) -> Shape | None:
+    schema = options.get("schema")
+    return Shape.of(schema) if schema is not None else None
 
 
 def _peers(loaded: Loaded, decision: Decision, options: RunOptions, line: tuple[str, ...]) -> Peers | None:
@@ -166,6 +201,8 @@ def _peers(loaded: Loaded, decision: Decision, options: RunOptions, line: tuple[
             smallest_change=lambda: None,
         )
         own: RunOptions = {**options, "material": "", "attachments": ()}
+        if is_question:
+            own["schema"] = None  # what one agent answers to another is prose
         return planned(loaded, given, own, line=line, may_pass_on=not is_question)
 
     return Peers(agents=agents, plan=plan)

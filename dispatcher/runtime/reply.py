@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dispatcher.llm.client import COMPLETE_STOPS, NOT_SENT, Attempt, Request, TextDelta, Usage
 from dispatcher.routing.decision import Decision
@@ -11,6 +11,7 @@ from dispatcher.routing.decision import Decision
 if TYPE_CHECKING:
     from dispatcher.llm import ModelChoice
     from dispatcher.runtime.handoffs import Peers
+    from dispatcher.runtime.shapes import Shape
     from dispatcher.runtime.tools import Tool, ToolCall, ToolResult
     from dispatcher.sessions import Handoff, Turn
 
@@ -42,7 +43,7 @@ MAX_ITERATIONS = "max_iterations"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a run is going to do: who, which model, what is sent, and which tools may be called; `peers` are the
-    agents that this one may turn to.
+    agents that this one may turn to, and `shape` is what the answer has to look like, if that is laid down.
 
     Without a request where the router abstained.
     """
@@ -53,6 +54,7 @@ class Plan:
     notices: tuple[str, ...] = ()
     tools: tuple[Tool, ...] = ()
     peers: Peers | None = field(default=None, repr=False, compare=False)
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,8 @@ class Reply:
     model's price is not known. `attempts` are the requests that were made for it, the last of which brought the
     answer; `model` may be a fallback of the plan's. `plan` is that of the agent that answered, which need not be the
     one that was chosen first: `handoffs` tells who passed it on, or was asked. `turn` is what its session keeps of it,
-    if it has one.
+    if it has one. `value` is the answer as an object of the schema that was asked for: of the pydantic model, or a
+    dict; None where no schema was given or no answer came.
     """
 
     plan: Plan
@@ -77,6 +80,7 @@ class Reply:
     attempts: tuple[Attempt, ...] = field(default=(), compare=False)
     turn: Turn | None = None
     handoffs: tuple[Handoff, ...] = ()
+    value: Any = None
 
     @property
     def decision(self) -> Decision:

@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 import itertools
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -37,6 +37,7 @@ __all__ = ["Session", "WhenBusy"]
 WhenBusy = Literal["wait", "refuse"]
 Routing = Callable[[Loaded, str, Any], Decision]
 Planning = Callable[[Loaded, Decision, Any], Plan]
+Opening = Callable[[Loaded, Decision, Any], Awaitable[None]]
 
 _MOST_TURNS = 500  # that are looked at for the next one
 _MOST_JUDGED = 3  # that a judge is told of
@@ -102,6 +103,7 @@ class Session:
         current: Callable[[], Loaded],
         route: Routing,
         plan: Planning,
+        aopen: Opening,
         busy: WhenBusy = "wait",
         patience: float | None = None,
     ) -> None:
@@ -111,6 +113,7 @@ class Session:
         self._current = current
         self._routed = route
         self._planned = plan
+        self._aopened = aopen
         self._busy = busy
         self._patience = patience
 
@@ -275,10 +278,12 @@ class Session:
         return options.get("decision") or self._routed_on(loaded, past, task, options)
 
     async def _adecide(self, loaded: Loaded, past: _Past, task: str | Plan, options: RunOptions) -> Decision | Plan:
-        """`_decide` for coroutines."""
+        """`_decide` for coroutines; what the agent's tools need is started, too."""
         if isinstance(task, Plan):
             return task
-        return options.get("decision") or await self._arouted_on(loaded, past, task, options)
+        decision = options.get("decision") or await self._arouted_on(loaded, past, task, options)
+        await self._aopened(loaded, decision, options)
+        return decision
 
     def _routed_on(self, loaded: Loaded, past: _Past, task: str, options: RunOptions) -> Decision:
         """The decision for the next turn; a judge is asked of a new subject alone, as of any task."""

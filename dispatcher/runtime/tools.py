@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dispatcher.agent import Agent
-from dispatcher.errors import UsageError
+from dispatcher.errors import DispatcherError, UsageError
 from dispatcher.runtime.signatures import arguments_model, described
 
 __all__ = [
+    "LONGEST_NAME",
+    "SERVER_PREFIX",
     "Approve",
     "Tool",
     "ToolCall",
+    "ToolFailedError",
     "ToolResult",
+    "allows_server",
     "as_tools",
     "call_result",
     "checked_arguments",
@@ -30,7 +34,14 @@ __all__ = [
     "unknown_result",
 ]
 
-_LONGEST_NAME = 64
+LONGEST_NAME = 64
+
+SERVER_PREFIX = "mcp__"
+"""How the names of MCP servers' tools begin; the server's name follows, then __ and the tool's."""
+
+
+class ToolFailedError(Exception):
+    """What a tool raises where its message alone is what the model should be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +49,8 @@ class Tool:
     """A function that a model may call; made by `Tool.of`.
 
     `schema` is the JSON schema of its arguments. `function` may be a coroutine function; such a tool needs `adispatch`
-    or `astream`.
+    or `astream`. `coroutine`, where there is one, is what those two call in its place. Without a `model` the function
+    checks its arguments itself.
     """
 
     name: str
@@ -46,6 +58,7 @@ class Tool:
     schema: Mapping[str, Any]
     function: Callable[..., Any]
     model: Any = dataclasses.field(repr=False, compare=False)
+    coroutine: Callable[..., Awaitable[Any]] | None = None
 
     @classmethod
     def of(cls, function: Callable[..., Any], *, name: str | None = None, description: str | None = None) -> Tool:
@@ -54,10 +67,10 @@ class Tool:
         Raises UsageError for a function whose signature or name a model can't be told.
         """
         name = name or str(getattr(function, "__name__", ""))
-        if not name.replace("_", "").replace("-", "").isalnum() or not name.isascii() or len(name) > _LONGEST_NAME:
+        if not name.replace("_", "").replace("-", "").isalnum() or not name.isascii() or len(name) > LONGEST_NAME:
             raise UsageError(
                 f'"{name}" can\'t be the name of a tool',
-                hint=f"use up to {_LONGEST_NAME} letters, digits, _ and -, as in Tool.of(function, name=...)",
+                hint=f"use up to {LONGEST_NAME} letters, digits, _ and -, as in Tool.of(function, name=...)",
             )
         model = arguments_model(function, name)
         schema = model.model_json_schema()
@@ -123,7 +136,7 @@ def offered_tools(agent: Agent, tools: Sequence[Tool]) -> tuple[Tool, ...]:
     """Those that the agent's file allows; what it writes in a way that is not understood here allows nothing.
 
     "Bash(git:*)" limits the arguments of a tool, which nobody here could enforce: it does not allow the tool, and
-    forbids all of it where it forbids.
+    forbids all of it where it forbids. "mcp__files" means all tools of the MCP server "files".
     """
     policy = agent.tools
     forbidden = {_bare(name) for name in policy.disallowed}
@@ -131,19 +144,35 @@ def offered_tools(agent: Agent, tools: Sequence[Tool]) -> tuple[Tool, ...]:
         return ()
     allowed = None if policy.allowed is None else set(policy.allowed)
     return tuple(
-        tool for tool in tools if (allowed is None or tool.name in allowed) and _bare(tool.name) not in forbidden
+        tool
+        for tool in tools
+        if (allowed is None or _is_meant(tool.name, allowed)) and not _is_meant(_bare(tool.name), forbidden)
     )
+
+
+def allows_server(agent: Agent, server: str) -> bool:
+    """Whether the agent's file may allow a tool of an MCP server; which ones, `offered_tools` tells."""
+    policy = agent.tools
+    forbidden = {_bare(name) for name in policy.disallowed}
+    if "*" in forbidden or any(name.casefold() in forbidden for name in _whole(server)):
+        return False
+    whole = f"{SERVER_PREFIX}{server}"
+    return policy.allowed is None or any(name == whole or name.startswith(f"{whole}__") for name in policy.allowed)
 
 
 def unavailable_tools(agent: Agent, offered: Sequence[Tool]) -> tuple[str, ...]:
     """The names in the agent's file that nobody offers, with its MCP servers."""
     names = {tool.name for tool in offered}
+    servers = {name.split("__")[1] for name in names if name.startswith(SERVER_PREFIX)}
+    names |= {each for server in servers for each in _whole(server)} | {f"MCP server {server}" for server in servers}
     asked = [*(agent.tools.allowed or ()), *(f"MCP server {name}" for name in agent.mcp_servers)]
     return tuple(name for name in asked if name not in names)
 
 
 def checked_arguments(tool: Tool, call: ToolCall) -> Mapping[str, Any]:
     """The arguments as the function takes them. Raises pydantic's ValidationError."""
+    if tool.model is None:
+        return dict(call.arguments)
     checked = tool.model.model_validate(dict(call.arguments))
     return {str(info.alias): getattr(checked, name) for name, info in type(checked).model_fields.items()}
 
@@ -168,6 +197,18 @@ def unknown_result(call: ToolCall, offered: Sequence[Tool]) -> ToolResult:
     return ToolResult(call=call, text=text, is_error=True)
 
 
+def _is_meant(name: str, names: Collection[str]) -> bool:
+    """Whether a tool is among those named, by its own name or by its server's."""
+    if name in names:
+        return True
+    return name.startswith(SERVER_PREFIX) and any(each in names for each in _whole(name.split("__")[1]))
+
+
+def _whole(server: str) -> tuple[str, str]:
+    """The names that stand for all tools of a server."""
+    return f"{SERVER_PREFIX}{server}", f"{SERVER_PREFIX}{server}__*"
+
+
 def _bare(name: str) -> str:
     return name.partition("(")[0].strip().casefold()
 
@@ -183,6 +224,8 @@ def _as_text(value: object) -> str:
 def _told(problem: Exception) -> str:
     from pydantic import ValidationError
 
+    if isinstance(problem, (ToolFailedError, DispatcherError)):
+        return str(problem)
     if isinstance(problem, ValidationError):
         faults = problem.errors(include_url=False, include_context=False, include_input=False)
         listed = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)

@@ -2,7 +2,7 @@
 
 Every setting has an environment variable: its path in capitals after `DISPATCH_` (`routing.min_confidence` is
 `DISPATCH_ROUTING_MIN_CONFIDENCE`). A project's config.yaml comes with somebody else's code, so it may not say where
-the key is sent, what is kept of tasks and conversations, or what a day may cost.
+the key is sent, which commands give tools to agents, what is kept of tasks and conversations, or what a day may cost.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from dispatcher.settings.tree import (
     JudgeSettings,
     LLMSettings,
     LogSettings,
+    McpServerSettings,
     Price,
     RoutingSettings,
     Rule,
@@ -71,6 +72,7 @@ _NOT_FROM_A_PROJECT: Mapping[KeyPath, str] = {
     ("llm", "base_url"): "where your key is sent",
     ("llm", "api_key_env"): "where your key is sent",
     ("cache",): "from where what your own agents say is read",
+    ("tools", "mcp_servers"): "which commands are run on your machine",
     ("budget", "day"): "what you spend in all projects together",
     ("sessions", "store"): "whether your conversations are kept",
     ("sessions", "path"): "where your conversations are kept",
@@ -241,7 +243,7 @@ def _from_text(text: str, keys: KeyPath, name: str) -> Any:
     if keys in _LISTS and not text.lstrip().startswith("["):
         separator = os.pathsep if keys[-1] == "agents" else ","
         return [part.strip() for part in text.split(separator) if part.strip()]
-    if keys in _LISTS or keys[-1] in ("variables", "rules", "aliases", "prices"):
+    if keys in _LISTS or keys[-1] in ("variables", "rules", "aliases", "prices", "mcp_servers"):
         import yaml
 
         try:
@@ -263,7 +265,7 @@ def _leaves(keys: KeyPath, value: Any) -> Iterator[tuple[KeyPath, Any]]:
     if keys in _SECTIONS and isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _leaves((*keys, str(key)), inner)
-    elif value is None and keys in (*_SECTIONS, *_LISTS, ("rules",)):
+    elif value is None and keys in (*_SECTIONS, *_LISTS, ("rules",), ("tools", "mcp_servers")):
         return
     else:
         yield keys, [value] if keys in _LISTS and isinstance(value, str) else value
@@ -346,6 +348,8 @@ def _tree_at(keys: KeyPath) -> type[Any]:
         return Rule
     if keys[:2] == ("llm", "prices"):
         return Price
+    if keys[:2] == ("tools", "mcp_servers"):
+        return McpServerSettings
     sections: dict[KeyPath, type[Any]] = {
         ("routing",): RoutingSettings,
         ("judge",): JudgeSettings,

@@ -17,6 +17,7 @@ __all__ = [
     "JudgeSettings",
     "LLMSettings",
     "LogSettings",
+    "McpServerSettings",
     "Offer",
     "Price",
     "RoutingSettings",
@@ -32,15 +33,16 @@ _STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True, 
 
 
 class Limits:
-    """Between what a number must lie, in pydantic's words: ge, gt, le, lt. Loads nothing, as pydantic's own would."""
+    """What holds for a value, in pydantic's words: ge, gt, le, lt, pattern. Loads nothing, as pydantic's own would."""
 
-    def __init__(self, **limits: float) -> None:
+    def __init__(self, **limits: float | str) -> None:
         self._limits = limits
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
         return {**handler(source), **self._limits}
 
 
+ServerName = Annotated[str, Limits(pattern=r"^[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*$", max_length=40)]
 Share = Annotated[float, Limits(ge=0, le=1)]
 Dollars = Annotated[float, Limits(ge=0)]
 DuplicatePolicy = Literal["error", "first", "last", "namespace"]
@@ -202,8 +204,32 @@ class SessionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class McpServerSettings:
+    """An MCP server: a `command` that is started, or the `url` where one is reached (streamable HTTP)."""
+
+    __pydantic_config__ = _STRICT
+
+    command: str | None = None
+    """What is started; it speaks the protocol over its standard input and output."""
+    args: tuple[str, ...] = ()
+    """Its arguments."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """What it finds in its environment, besides PATH, HOME and the like."""
+    url: str | None = None
+    """Where it is reached instead."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What goes along with each request to it, for example an Authorization."""
+    timeout: Annotated[float, Limits(gt=0, le=86_400)] = 60.0
+    """Seconds to wait for it to be there, and for the answer to a call."""
+
+    def __post_init__(self) -> None:
+        if (self.command is None) == (self.url is None):
+            raise ValueError("it needs a command or a url, and not both")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSettings:
-    """The tools that a program gives to agents."""
+    """The tools that agents have."""
 
     __pydantic_config__ = _STRICT
 
@@ -211,6 +237,9 @@ class ToolSettings:
     """How often a model is asked in one turn at most; an agent's file may say less, not more."""
     max_result_chars: Annotated[int, Limits(gt=0)] = 40_000
     """The longest result of a tool that a model is given, in characters; the rest is cut off."""
+    mcp_servers: Mapping[ServerName, McpServerSettings] = field(default_factory=dict)
+    """MCP servers by name, whose tools agents get as mcp__NAME__TOOL, as far as their files allow. Not read from a
+    project's config.yaml."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +326,7 @@ class Settings:
     sessions: SessionSettings = field(default_factory=SessionSettings)
     """The conversations that the command line keeps."""
     tools: ToolSettings = field(default_factory=ToolSettings)
-    """The tools that a program gives to agents."""
+    """The tools that agents have."""
     handoffs: HandoffSettings = field(default_factory=HandoffSettings)
     """Agents that turn to each other within a turn."""
     budget: BudgetSettings = field(default_factory=BudgetSettings)
