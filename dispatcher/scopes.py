@@ -6,6 +6,7 @@ agents that come with the package.
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -124,18 +125,28 @@ def _walk(top: Path, diagnostics: list[Diagnostic]) -> Iterator[os.DirEntry[str]
         folder = waiting.pop()
         try:
             with os.scandir(folder) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+                entries = sorted(found, key=_name_of)
         except OSError as problem:
             message = f"the folder can't be read: {problem.strerror}"
             diagnostics.append(_diagnostic(Path(folder), "unreadable", message, "check that you may read it"))
             continue
-        folders = [entry for entry in entries if _is_folder(entry) and entry.name not in _SKIPPED_FOLDERS]
+        folders: list[os.DirEntry[str]] = []
+        files: list[os.DirEntry[str]] = []
+        for entry in entries:
+            if _is_folder(entry):
+                folders.append(entry)
+            elif _may_be_agent(entry.name):
+                files.append(entry)
+        folders = [entry for entry in folders if entry.name not in _SKIPPED_FOLDERS]
         links = [entry for entry in folders if entry.is_symlink()]
         inner = [entry for entry in folders if not entry.is_symlink()]
         diagnostics.extend(_named_like_a_file(Path(entry.path)) for entry in inner if _may_be_agent(entry.name))
         yield from links
-        yield from (entry for entry in entries if _may_be_agent(entry.name) and not _is_folder(entry))
+        yield from files
         waiting.extend(entry.path for entry in reversed(inner))
+
+
+_name_of = operator.attrgetter("name")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
