@@ -129,7 +129,7 @@ class Dispatcher:
         """Whether nothing is sent, for want of a credential. Raises OfflineError where config wants that."""
         from dispatcher.llm import OfflineClient
 
-        return isinstance(self._loaded.client, OfflineClient)
+        return self.settings.executor == "api" and isinstance(self._loaded.client, OfflineClient)
 
     def reload(self) -> None:
         """Reads config and agents anew and puts them in place in one step; runs under way finish on the old ones.
@@ -264,7 +264,7 @@ class Dispatcher:
     ) -> Iterator[Event]:
         with ObservedRun(loaded, plan, self.log) as run:
             steps = _steps(loaded, plan, options)
-            with closing(drive(steps, lambda request: asking(run.client)(request), span=run.span)) as events:
+            with closing(drive(steps, run.asking(asking), span=run.span)) as events:
                 for event in events:
                     yield run.seen(event)
 
@@ -273,7 +273,7 @@ class Dispatcher:
     ) -> AsyncGenerator[Event, None]:
         with ObservedRun(loaded, plan, self.log) as run:
             steps = _steps(loaded, plan, options)
-            async with aclosing(adrive(steps, lambda request: asking(run.client)(request), span=run.span)) as events:
+            async with aclosing(adrive(steps, run.aasking(asking), span=run.span)) as events:
                 async for event in events:
                     yield run.seen(event)
 

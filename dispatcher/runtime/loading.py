@@ -94,6 +94,8 @@ class Loaded:
         """Whether there is no service to send to."""
         from dispatcher.llm import OfflineClient
 
+        if self.settings.executor != "api":
+            return False
         try:
             return isinstance(self.client, OfflineClient)
         except OfflineError:

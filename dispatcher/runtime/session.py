@@ -200,9 +200,7 @@ class Session:
             steps = turn_steps(plan, self._scene(loaded, past, options))
             with (
                 self._observed(loaded, plan, self._cost_before(loaded)) as run,
-                closing(
-                    drive(steps, lambda request: asking(run.client)(request), self._store, span=run.span)
-                ) as events,
+                closing(drive(steps, run.asking(asking), self._store, span=run.span)) as events,
             ):
                 for event in events:
                     yield run.seen(event)
@@ -219,9 +217,7 @@ class Session:
             plan = self._plan(loaded, past, await self._adecide(loaded, past, task, options), options)
             steps = turn_steps(plan, self._scene(loaded, past, options))
             with self._observed(loaded, plan, await asyncio.to_thread(self._cost_before, loaded)) as run:
-                async with aclosing(
-                    adrive(steps, lambda request: asking(run.client)(request), self._store, span=run.span)
-                ) as events:
+                async with aclosing(adrive(steps, run.aasking(asking), self._store, span=run.span)) as events:
                     async for event in events:
                         yield run.seen(event)
         finally:
