@@ -193,8 +193,9 @@ class Loaded:
 
     @property
     def _opened_client(self) -> LLMClient | None:
-        """The client, if anybody has asked for it."""
-        return self.__dict__.get("client")
+        """The client, if anybody has asked for it, or brought one."""
+        opened: LLMClient | None = self.__dict__.get("client")
+        return opened or self.given.client
 
     @property
     def _escalates(self) -> bool:
