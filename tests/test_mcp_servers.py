@@ -244,7 +244,7 @@ def test_a_call_that_is_cancelled_stops_at_once(shop: McpServer) -> None:
 
 
 def test_a_call_has_its_limit_and_the_connection_stays() -> None:
-    with McpServer("shop", command=sys.executable, args=[PROGRAM, "stdio"], timeout=3) as server:
+    with McpServer("shop", command=sys.executable, args=[PROGRAM, "stdio"], timeout=8) as server:
         process = server.call("pid.of", {}).text if server.tools() else ""
         with pytest.raises(McpServerError, match="gave no answer"):
             server.call("hang", {})

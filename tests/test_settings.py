@@ -108,6 +108,8 @@ ENVIRONMENT = {
     "DISPATCH_DISABLED": ("one, two", ("one", "two")),
     "DISPATCH_DUPLICATES": ("last", "last"),
     "DISPATCH_MAX_FILE_BYTES": ("5", 5),
+    "DISPATCH_EXECUTOR": ("claude-code", "claude-code"),
+    "DISPATCH_CLAUDE_CODE_PATH": ("/opt/claude", "/opt/claude"),
     "DISPATCH_VARIABLES": ("{PORT: 80}", {"PORT": "80"}),
     "DISPATCH_RULES": ("[{any: [a], force: b}]", (Rule(any=("a",), force="b"),)),
     "DISPATCH_ROUTING_MIN_CONFIDENCE": ("0.5", 0.5),

@@ -16,6 +16,7 @@ __all__ = [
     "ConfigOption",
     "DebugOption",
     "EscalateOption",
+    "ExecutorOption",
     "JsonOption",
     "PrecisionOption",
     "QuietOption",
@@ -50,6 +51,11 @@ EscalateOption = Annotated[
     typer.Option("--escalate", metavar="WHEN", help="Let a model pick among the best agents: never, unsure or always."),
 ]
 
+ExecutorOption = Annotated[
+    str | None,
+    typer.Option("--executor", metavar="NAME", help="What runs the agent: api, or claude-code with its own tools."),
+]
+
 _VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)", re.DOTALL)
 
 
@@ -73,6 +79,7 @@ def settings_flags(
     enriched: Path | None = None,
     precision: float | None = None,
     escalate: str | None = None,
+    executor: str | None = None,
 ) -> dict[str, Any]:
     """The settings that options override, by their path."""
     return {
@@ -81,4 +88,5 @@ def settings_flags(
         "enriched": str(enriched.absolute()) if enriched is not None else None,
         "routing.precision": precision,
         "routing.escalate": escalate,
+        "executor": executor,
     }

@@ -54,6 +54,7 @@ def run(
     no_store: Annotated[bool, typer.Option("--no-store", help="Keep nothing of this conversation.")] = False,
     precision: options.PrecisionOption = None,
     escalate: options.EscalateOption = None,
+    executor: options.ExecutorOption = None,
     agents: options.AgentsOption = None,
     config: options.ConfigOption = None,
     as_json: options.JsonOption = False,
@@ -75,7 +76,13 @@ def run(
     shape = read_schema(schema) if schema is not None else None
     text, material = read_task(task or [], console, may_be_empty=bool(attachments))
     dispatcher = load_dispatcher(
-        console, agents=agents, config=config, variables=var, precision=precision, escalate=escalate
+        console,
+        agents=agents,
+        config=config,
+        variables=var,
+        precision=precision,
+        escalate=escalate,
+        executor=executor,
     )
     dispatcher.log = None if no_store else open_log(dispatcher.settings.log, console)
     run_options: RunOptions = {

@@ -31,9 +31,10 @@ def load_dispatcher(
     variables: Sequence[str] | None = None,
     precision: float | None = None,
     escalate: str | None = None,
+    executor: str | None = None,
 ) -> Dispatcher:
     """Raises ConfigError, and AgentFileError if no agent is left."""
-    flags = settings_flags(agents, variables, precision=precision, escalate=escalate)
+    flags = settings_flags(agents, variables, precision=precision, escalate=escalate, executor=executor)
     dispatcher = Dispatcher.from_config(flags=flags, config=config, progress=BuildingBar(console))
     for notice in dispatcher.notices:
         console.notice(notice)

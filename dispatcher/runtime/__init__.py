@@ -12,6 +12,7 @@ running       a turn by itself
 session       turns that know of each other
 sticky        who takes the next turn of a conversation
 shapes        what an answer has to look like, where that is laid down
+claude_code   the executor that runs agents with tools of its own
 toolbox       functions and MCP servers together, and what an agent gets of them
 tools         functions that a model may call, and what an agent's file allows of them
 handoffs      whom an agent may pass the conversation on to, or ask

@@ -138,7 +138,7 @@ class Dispatcher:
         """Whether nothing is sent, for want of a credential. Raises OfflineError where config wants that."""
         from dispatcher.llm import OfflineClient
 
-        return isinstance(self._loaded.client, OfflineClient)
+        return self.settings.executor == "api" and isinstance(self._loaded.client, OfflineClient)
 
     def reload(self) -> None:
         """Reads config and agents anew and puts them in place in one step; runs under way finish on the old ones.

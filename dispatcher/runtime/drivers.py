@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from dispatcher.errors import DispatcherError, LLMError, SessionError, UsageError
 from dispatcher.llm import Completion, LLMClient, Request, TextDelta
+from dispatcher.runtime.claude_code import Piece
 from dispatcher.runtime.loop import Ask, GetApproval, Interruption, Keep, Steps, UseTool
 from dispatcher.runtime.reply import Event, Reply, Stopped
 from dispatcher.runtime.tools import Tool, checked_arguments
@@ -22,8 +23,8 @@ from dispatcher.tracing import Spanned, tool_span
 __all__ = ["Asking", "AsyncAsking", "adrive", "alast_reply", "aused", "awhole", "drive", "last_reply", "whole"]
 
 Kept = TypeVar("Kept")
-Asking = Callable[[Request], Iterator[TextDelta | Completion]]
-AsyncAsking = Callable[[Request], AsyncIterator[TextDelta | Completion]]
+Asking = Callable[[Request], Iterator[Piece]]
+AsyncAsking = Callable[[Request], AsyncIterator[Piece]]
 
 
 def whole(client: LLMClient) -> Asking:
@@ -134,14 +135,15 @@ class _Hearing:
     def text(self) -> str:
         return "".join(self._parts)
 
-    def take(self, piece: TextDelta | Completion) -> TextDelta | None:
+    def take(self, piece: Piece) -> Event | None:
         """Notes a piece; returns it if it is one that the caller wants to see."""
         if isinstance(piece, Completion):
             self._completion = piece
             return None
         if self._is_quiet:
             return None
-        self._parts.append(piece.text)
+        if isinstance(piece, TextDelta):
+            self._parts.append(piece.text)
         return piece
 
     def completion(self) -> Completion:

@@ -94,6 +94,8 @@ class Loaded:
         """Whether there is no service to send to."""
         from dispatcher.llm import OfflineClient
 
+        if self.settings.executor != "api":
+            return False
         try:
             return isinstance(self.client, OfflineClient)
         except OfflineError:
@@ -194,8 +196,9 @@ class Loaded:
 
     @property
     def _opened_client(self) -> LLMClient | None:
-        """The client, if anybody has asked for it."""
-        return self.__dict__.get("client")
+        """The client, if anybody has asked for it, or brought one."""
+        opened: LLMClient | None = self.__dict__.get("client")
+        return opened or self.given.client
 
     @property
     def _escalates(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from typing import Any, Self, TypeVar
 from dispatcher.decisionlog import DecisionLog, EntryOutcome, LogEntry, new_entry_id
 from dispatcher.errors import AnswerError, BudgetError, DispatcherError
 from dispatcher.llm import LLMClient, Usage
+from dispatcher.runtime.drivers import Asking, AsyncAsking
 from dispatcher.runtime.loading import Loaded, judged_cost
 from dispatcher.runtime.reply import ABSTAINED, Event, Plan, Reply, Stopped, UsageReported
 from dispatcher.tracing import Spanned, usage_attributes
@@ -65,6 +67,16 @@ class ObservedRun:
     def client(self) -> LLMClient:
         """The client for the run: it stays within budgets, and its requests belong to the run's span."""
         return self._loaded.client_for_run(self._plan, self.span, session_cost=self._session_cost)
+
+    def asking(self, way: Callable[[LLMClient], Asking]) -> Asking:
+        """What answers the run's requests: its client in one of its ways, or the executor of its plan."""
+        executor = self._plan.executor
+        return executor.stream if executor is not None else lambda request: way(self.client)(request)
+
+    def aasking(self, way: Callable[[LLMClient], AsyncAsking]) -> AsyncAsking:
+        """`asking` for coroutines."""
+        executor = self._plan.executor
+        return executor.astream if executor is not None else lambda request: way(self.client)(request)
 
     def __enter__(self) -> Self:
         self.span.__enter__()

@@ -5,21 +5,23 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from dispatcher.agent import Agent
-from dispatcher.errors import UsageError
+from dispatcher.errors import ConfigError, UsageError
 from dispatcher.judge import Said
 from dispatcher.llm import choose_model
 from dispatcher.routing import Decision, How, Outcome
 from dispatcher.runtime.attachments import Attachment
+from dispatcher.runtime.claude_code import ClaudeCode
 from dispatcher.runtime.deciding import observed_route
 from dispatcher.runtime.handoffs import Peers, colleagues, peer_tools
 from dispatcher.runtime.loading import Loaded
 from dispatcher.runtime.prompt import EFFORTS, build_request
 from dispatcher.runtime.reply import Plan
 from dispatcher.runtime.shapes import Shape
-from dispatcher.runtime.toolbox import Toolbox
+from dispatcher.runtime.toolbox import Offered, Toolbox
 from dispatcher.runtime.tools import Approve, Tool, unavailable_tools
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ async def aplan_of(loaded: Loaded, task: str | Plan, options: RunOptions) -> Pla
 
 async def aopened(loaded: Loaded, decision: Decision, options: RunOptions) -> None:
     """Starts the servers of tools that a run may need, so that nothing else has to wait for them."""
-    if decision.agent is not None:
+    if decision.agent is not None and loaded.settings.executor == "api":
         may_turn = loaded.settings.handoffs.offer != "never"
         await _toolbox(loaded, options).aopen(loaded.registry.agents if may_turn else [decision.agent])
 
@@ -145,9 +147,10 @@ def planned(
         attachments=options.get("attachments", ()),
         allow_undefined=options.get("allow_undefined", False),
     )
-    offered = _toolbox(loaded, options).offered(agent)
+    executor = _executor(loaded, agent, options)
+    offered = _toolbox(loaded, options).offered(agent) if executor is None else _unoffered(loaded, options)
     own_tools = offered.tools
-    peers = _peers(loaded, decision, options, (*line, agent.name))
+    peers = _peers(loaded, decision, options, (*line, agent.name)) if executor is None else None
     tools = (*own_tools, *peer_tools(agent, peers, own_tools, may_pass_on=may_pass_on))
     shape = _shape(options)
     request = dataclasses.replace(
@@ -156,9 +159,49 @@ def planned(
         schema=shape.schema if shape is not None else None,
     )
     notices = tuple(
-        notice for notice in (model.notice, *offered.notices, *_notices(agent, own_tools)) if notice is not None
+        notice
+        for notice in (model.notice, *offered.notices, *_notices(agent, own_tools, executor))
+        if notice is not None
     )
-    return Plan(decision=decision, model=model, request=request, notices=notices, tools=tools, peers=peers, shape=shape)
+    return Plan(
+        decision=decision,
+        model=model,
+        request=request,
+        notices=notices,
+        tools=tools,
+        peers=peers,
+        shape=shape,
+        executor=executor,
+    )
+
+
+def _unoffered(loaded: Loaded, options: RunOptions) -> Offered:
+    """Nothing of what a program gives, where an executor has tools of its own."""
+    names = ", ".join(tool.name for tool in _toolbox(loaded, options).tools)
+    told = f"Claude Code has its own tools; those of this program ({names}) are not offered"
+    return Offered(tools=(), notices=(told,) if names else ())
+
+
+def _executor(loaded: Loaded, agent: Agent, options: RunOptions) -> ClaudeCode | None:
+    """What runs the agent in place of the turn loop, where settings say so."""
+    settings = loaded.settings
+    if settings.executor != "claude-code":
+        return None
+    if settings.budget.session is not None or settings.budget.day is not None:
+        raise ConfigError(
+            "the executor claude-code keeps to budget.run alone, not to budget.session or budget.day",
+            hint="use executor: api, or leave those two out",
+        )
+    most = settings.tools.max_iterations
+    return ClaudeCode(
+        agent=agent,
+        max_turns=min(most, agent.max_turns or most),
+        max_result_chars=settings.tools.max_result_chars,
+        path=str(Path(settings.claude_code_path).expanduser()) if settings.claude_code_path else None,
+        servers=_toolbox(loaded, options).servers,
+        approve=options.get("approve"),
+        budget=settings.budget.run,
+    )
 
 
 def _toolbox(loaded: Loaded, options: RunOptions) -> Toolbox:
@@ -208,9 +251,9 @@ def _peers(loaded: Loaded, decision: Decision, options: RunOptions, line: tuple[
     return Peers(agents=agents, plan=plan)
 
 
-def _notices(agent: Agent, tools: Sequence[Tool]) -> Iterator[str]:
+def _notices(agent: Agent, tools: Sequence[Tool], executor: ClaudeCode | None) -> Iterator[str]:
     """What an agent's file asks for and does not get."""
-    missing = unavailable_tools(agent, tools)
+    missing = unavailable_tools(agent, tools) if executor is None else ()
     if missing:
         shown = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
         instead = f"with {', '.join(tool.name for tool in tools)} alone" if tools else "without any"

@@ -10,6 +10,7 @@ from dispatcher.routing.decision import Decision
 
 if TYPE_CHECKING:
     from dispatcher.llm import ModelChoice
+    from dispatcher.runtime.claude_code import ClaudeCode
     from dispatcher.runtime.handoffs import Peers
     from dispatcher.runtime.shapes import Shape
     from dispatcher.runtime.tools import Tool, ToolCall, ToolResult
@@ -43,7 +44,8 @@ MAX_ITERATIONS = "max_iterations"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a run is going to do: who, which model, what is sent, and which tools may be called; `peers` are the
-    agents that this one may turn to, and `shape` is what the answer has to look like, if that is laid down.
+    agents that this one may turn to, and `shape` is what the answer has to look like, if that is laid down. With an
+    `executor` that one runs the agent, with tools of its own.
 
     Without a request where the router abstained.
     """
@@ -55,6 +57,7 @@ class Plan:
     tools: tuple[Tool, ...] = ()
     peers: Peers | None = field(default=None, repr=False, compare=False)
     shape: Shape | None = None
+    executor: ClaudeCode | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,7 +54,7 @@ def _run(
 ) -> Iterator[Event]:
     with ObservedRun(loaded, plan, log) as run:
         steps = _steps(loaded, plan, options)
-        with closing(drive(steps, lambda request: asking(run.client)(request), span=run.span)) as events:
+        with closing(drive(steps, run.asking(asking), span=run.span)) as events:
             for event in events:
                 yield run.seen(event)
 
@@ -68,7 +68,7 @@ async def _arun(
 ) -> AsyncGenerator[Event, None]:
     with ObservedRun(loaded, plan, log) as run:
         steps = _steps(loaded, plan, options)
-        async with aclosing(adrive(steps, lambda request: asking(run.client)(request), span=run.span)) as events:
+        async with aclosing(adrive(steps, run.aasking(asking), span=run.span)) as events:
             async for event in events:
                 yield run.seen(event)
 

@@ -212,9 +212,7 @@ class Session:
             steps = turn_steps(plan, self._scene(loaded, past, options))
             with (
                 self._observed(loaded, plan, self._cost_before(loaded)) as run,
-                closing(
-                    drive(steps, lambda request: asking(run.client)(request), self._store, span=run.span)
-                ) as events,
+                closing(drive(steps, run.asking(asking), self._store, span=run.span)) as events,
             ):
                 for event in events:
                     yield run.seen(event)
@@ -232,9 +230,7 @@ class Session:
             steps = turn_steps(plan, self._scene(loaded, past, options))
             cost = await aused(self._store, self._cost_before, loaded) if _has_session_budget(loaded) else None
             with self._observed(loaded, plan, cost) as run:
-                async with aclosing(
-                    adrive(steps, lambda request: asking(run.client)(request), self._store, span=run.span)
-                ) as events:
+                async with aclosing(adrive(steps, run.aasking(asking), self._store, span=run.span)) as events:
                     async for event in events:
                         yield run.seen(event)
         finally:

@@ -24,6 +24,7 @@ __all__ = [
     "ToolCall",
     "ToolFailedError",
     "ToolResult",
+    "allows_name",
     "allows_server",
     "as_tools",
     "call_result",
@@ -138,16 +139,16 @@ def offered_tools(agent: Agent, tools: Sequence[Tool]) -> tuple[Tool, ...]:
     "Bash(git:*)" limits the arguments of a tool, which nobody here could enforce: it does not allow the tool, and
     forbids all of it where it forbids. "mcp__files" means all tools of the MCP server "files".
     """
+    return tuple(tool for tool in tools if allows_name(agent, tool.name))
+
+
+def allows_name(agent: Agent, name: str) -> bool:
+    """Whether the agent's file allows a tool of that name."""
     policy = agent.tools
-    forbidden = {_bare(name) for name in policy.disallowed}
-    if "*" in forbidden:
-        return ()
-    allowed = None if policy.allowed is None else set(policy.allowed)
-    return tuple(
-        tool
-        for tool in tools
-        if (allowed is None or _is_meant(tool.name, allowed)) and not _is_meant(_bare(tool.name), forbidden)
-    )
+    forbidden = {_bare(each) for each in policy.disallowed}
+    if "*" in forbidden or _is_meant(_bare(name), forbidden):
+        return False
+    return policy.allowed is None or _is_meant(name, policy.allowed)
 
 
 def allows_server(agent: Agent, server: str) -> bool:

@@ -46,6 +46,7 @@ ServerName = Annotated[str, Limits(pattern=r"^[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*$", 
 Share = Annotated[float, Limits(ge=0, le=1)]
 Dollars = Annotated[float, Limits(ge=0)]
 DuplicatePolicy = Literal["error", "first", "last", "namespace"]
+Executor = Literal["api", "claude-code"]
 Offer = Literal["never", "named", "found"]
 Escalate = Literal["never", "unsure", "always"]
 
@@ -333,3 +334,8 @@ class Settings:
     """What may be spent on models."""
     log: LogSettings = field(default_factory=LogSettings)
     """The decision log of the command line."""
+    executor: Executor = "api"
+    """What runs agents: the turn loop of this program (api), or Claude Code with its own tools (claude-code). Not read
+    from a project's config.yaml."""
+    claude_code_path: str | None = None
+    """The `claude` program, in place of the one that comes with the extra. Not read from a project's config.yaml."""
