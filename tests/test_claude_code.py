@@ -272,7 +272,7 @@ def test_closing_the_events_ends_the_program(program: Program) -> None:
     for event in (events := session.stream("help", agent="helper")):
         if isinstance(event, TextDelta):
             break
-    events.close()  # type: ignore[attr-defined]
+    events.close()
     [turn] = session.turns
     assert (turn.state, turn.answer) == (TurnState.CANCELLED, "Wait")
     with pytest.raises(ProcessLookupError):

@@ -136,7 +136,7 @@ def test_context_is_never_routed_on(evaluate: Evaluate) -> None:
 
 def test_a_mention_names_nobody_here(evaluate: Evaluate) -> None:
     (found,) = predictions(
-        evaluate, tasks=[{"task": "@gardener write recipes for soup, bread and stews", "agent": "Soup Cook"}]
+        evaluate, tasks=[{"task": "@gardener write recipes for bread and stews for our guests", "agent": "Soup Cook"}]
     )
     assert found["agent"] == "Soup Cook"
     assert len(found["ranking"]) == 2
@@ -153,7 +153,7 @@ def test_weights_of_the_users_choice_decide(evaluate: Evaluate) -> None:
     for name, entry in tree["scorers"].items():
         entry.update(dict.fromkeys(entry, float(name == "name.tfidf")))
     Path("names.json").write_text(json.dumps(tree), encoding="utf-8")
-    task = {"task": "gardener, write recipes for soup, bread and stews", "agent": "gardener"}
+    task = {"task": "gardener, write recipes for bread and stews for our guests", "agent": "gardener"}
     assert predictions(evaluate, tasks=[task])[0]["ranking"][0][0] == "Soup Cook"
     assert predictions(evaluate, "--weights", "names.json", tasks=[task])[0]["ranking"][0][0] == "gardener"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 import threading
@@ -221,3 +222,14 @@ def test_the_scripted_client_needs_no_sdk() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["hi", "False", "False"]
+
+
+def test_a_client_that_goes_away_in_the_middle_of_its_request_is_no_request(capfd: pytest.CaptureFixture[str]) -> None:
+    with serve("an answer") as server:
+        host, port = server.base_url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(b"POST /v1/messages HTTP/1.1\r\ncontent-length: 100\r\n\r\n{")
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(1) == b""
+        assert server.requests == []
+    assert capfd.readouterr().err == ""

@@ -44,6 +44,7 @@ _CELLS_AT_A_TIME = 2_000_000  # of the tables of many tasks: 16 MB
 # Where examples are much of what is known of the agents, it pays to learn from them; and it costs the square of their
 # number, and memory too, for each agent, so there is a limit.
 _EXAMPLE_SHARE_TO_LEARN = 0.35
+_FEWEST_EXAMPLES_TO_LEARN = 4  # an agent, in the mean
 _MOST_DOCUMENTS_TO_LEARN = 6_000
 _MOST_WORK_TO_LEARN = 6_000_000_000
 _VIEW_FIELDS: Mapping[str, frozenset[str]] = {
@@ -253,8 +254,9 @@ def _learn(agents: Sequence[Agent]) -> ExampleRegression | None:
             rows.append(row)
             weights.append(weight)
     work = len(documents) ** 2 * len(agents)
+    is_too_little = len(documents) < (1 + _FEWEST_EXAMPLES_TO_LEARN) * len(agents)
     is_too_much = len(documents) > _MOST_DOCUMENTS_TO_LEARN or work > _MOST_WORK_TO_LEARN
-    return None if is_too_much else fit_regression(documents, rows, len(agents), weights)
+    return None if is_too_little or is_too_much else fit_regression(documents, rows, len(agents), weights)
 
 
 def _example_tasks(agent: Agent) -> list[tuple[str, float]]:

@@ -100,7 +100,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer({})
 
     def do_POST(self) -> None:
-        self._answer(json.loads(self.rfile.read(int(self.headers.get("content-length", "0")))))
+        size = int(self.headers.get("content-length", "0"))
+        content = self.rfile.read(size)
+        if len(content) < size:
+            self.close_connection = True  # the client has gone away before all of it was sent
+            return
+        self._answer(json.loads(content))
 
     def _answer(self, body: Any) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
