@@ -172,7 +172,7 @@ def test_an_answer_outside_the_shortlist_is_refused(decide: Decide, offline: Dec
     ("answer", "told"),
     [
         (OverloadedError("the service is overloaded\nreally"), "the service is overloaded"),
-        (RuntimeError("broken"), "RuntimeError: broken"),
+        (RuntimeError("broken\nin two"), "RuntimeError: broken in two"),
         (Verdict(pick=None, fault="declined"), "declined"),
         ({"pick": "tailor"}, "not a Verdict"),
     ],

@@ -137,7 +137,7 @@ class Escalator:
             return (problem.message.splitlines() or [type(problem).__name__])[0]
         if isinstance(problem, TimeoutError):
             return f"no answer in {self._timeout:g} seconds"
-        return f"{type(problem).__name__}: {problem}"
+        return " ".join(f"{type(problem).__name__}: {problem}".split())
 
 
 def _for_nothing(verdict: Verdict) -> Verdict:
