@@ -123,6 +123,13 @@ def test_set_aside_is_beside_the_file_and_not_in_it(journal: Journal, path: Path
     assert journal.content == JournalContent()
 
 
+def test_what_was_set_aside_before_stays(journal: Journal, path: Path) -> None:
+    for line in (LINE, OTHER):
+        journal.keep(line)
+        aside = journal.set_aside()
+    assert [json.loads(content)["name"] for content in aside.read_text().splitlines()] == ["tailor", "baker"]
+
+
 def test_a_journal_with_nothing_in_it_leaves_no_file(path: Path) -> None:
     with Journals([path]):
         assert partial(path).exists()

@@ -29,7 +29,7 @@ from dispatcher import (
 from dispatcher.errors import OverloadedError
 from dispatcher.judge import Escalator, JudgeMemory, Policy
 from dispatcher.routing.weights import Calibration
-from dispatcher.settings import JudgeSettings, LLMSettings, Price, RoutingSettings, Rule
+from dispatcher.settings import BudgetSettings, JudgeSettings, LLMSettings, Price, RoutingSettings, Rule
 from dispatcher.testing import ScriptedClient, says, serve, stalls
 from tests.workshop import TEAM, craft, ranking
 
@@ -172,7 +172,7 @@ def test_an_answer_outside_the_shortlist_is_refused(decide: Decide, offline: Dec
     ("answer", "told"),
     [
         (OverloadedError("the service is overloaded\nreally"), "the service is overloaded"),
-        (RuntimeError("broken"), "RuntimeError: broken"),
+        (RuntimeError("broken\nin two"), "RuntimeError: broken in two"),
         (Verdict(pick=None, fault="declined"), "declined"),
         ({"pick": "tailor"}, "not a Verdict"),
     ],
@@ -217,6 +217,54 @@ def test_nobody_waits_longer_than_the_timeout(decide: Decide, offline: Decision)
     assert decision.judgement is not None
     assert decision.judgement.failure == "no answer in 0.02 seconds"
     assert decision.agent == offline.agent
+
+
+class Unprepared(StubJudge):
+    """Has to load something before its first answer, and fails where it was not asked to."""
+
+    def __init__(self, problem: Exception | None = None) -> None:
+        super().__init__()
+        self.is_prepared = False
+        self.problem = problem
+
+    def prepare(self) -> None:
+        if self.problem is not None:
+            raise self.problem
+        self.is_prepared = True
+
+    def judge(self, question: Question) -> Verdict:
+        assert self.is_prepared
+        return super().judge(question)
+
+
+def test_what_a_judge_loads_is_not_counted_as_the_time_of_its_answer(
+    decide: Decide, offline: Decision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge, clock = Unprepared(), iter((10.0, 10.5))
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock) if judge.is_prepared else pytest.fail("too early"))
+    decision = decide(Escalator(judge, ALWAYS), offline)
+    assert (decision.how, decision.judgement and decision.judgement.latency) == (How.JUDGED, 0.5)
+
+
+def test_what_a_judge_can_not_load_leaves_the_router_s_pick(decide: Decide, offline: Decision) -> None:
+    decision = decide(Escalator(Unprepared(ImportError("no such library")), ALWAYS), offline)
+    assert decision.agent == offline.agent
+    assert decision.judgement is not None
+    assert decision.judgement.failure == "ImportError: no such library"
+    assert not decision.judgement.was_asked
+
+
+def test_loading_reaches_through_spans_and_budgets_to_the_client(registry: Registry) -> None:
+    class Client(ScriptedClient):
+        is_prepared = False
+
+        def prepare(self) -> None:
+            self.is_prepared = True
+
+    client = Client(PICK)
+    settings = replace(UNSURE, budget=BudgetSettings(day=1.0))
+    assert Dispatcher(registry, settings=settings, client=client).route("sew curtains").how is How.JUDGED
+    assert client.is_prepared
 
 
 def test_an_answer_that_comes_too_late_is_paid_for_and_known_next_time(offline: Decision) -> None:

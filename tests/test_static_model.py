@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from dispatcher import ConfigError, Router
+from dispatcher import Agent, ConfigError, Router
+from dispatcher.cache import Cache
 from dispatcher.routing.encoder import load_encoder
 from dispatcher.routing.index import FEATURES
 from dispatcher.routing.text import analyze
@@ -58,6 +60,32 @@ def test_texts_get_the_directions_of_their_words(model: Path) -> None:
 def test_agents_are_met_by_words_that_lie_near_theirs(model: Path) -> None:
     router = Router(TEAM, weights=meaning_alone(model))
     assert [router.route(task).candidates[0].name for task in ("loaf", "hem")] == ["baker", "tailor"]
+
+
+def test_the_vectors_of_agents_are_kept_until_one_of_them_changes(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from model2vec import StaticModel
+
+    encoded: list[str] = []
+    encode = StaticModel.encode
+
+    def noting(self: StaticModel, texts: list[str], **options: Any) -> Any:
+        encoded.extend(texts)
+        return encode(self, texts, **options)
+
+    monkeypatch.setattr(StaticModel, "encode", noting)
+
+    def encoded_for(*agents: Agent) -> list[str]:
+        encoded.clear()
+        router = Router(agents, weights=meaning_alone(model), cache=Cache(tmp_path / "cache"))
+        assert router.route("loaf").candidates[0].name == "baker"
+        return list(encoded)
+
+    first = encoded_for(*TEAM)
+    assert len(first) > 1
+    assert encoded_for(*TEAM) == ["loaf"]
+    assert "loaf bread" in " ".join(encoded_for(craft("baker", "loaf bread"), TEAM[1]))
 
 
 def test_weights_name_their_model_relative_to_their_own_place(model: Path, tmp_path: Path) -> None:

@@ -130,8 +130,8 @@ def test_tasks_of_one_confidence_are_judged_together() -> None:
 
 
 def test_an_accuracy_out_of_reach_is_told() -> None:
-    with pytest.raises(UsageError, match=r"an accuracy of 0\.9 is out of reach: with every task judged it is 0\.500"):
-        below(Aim(accuracy=0.9), known([0.1, 0.2], [0, 0], [1, 0]))
+    with pytest.raises(UsageError, match=r"an accuracy of 0\.9 is out of reach: the best is 0\.750, with 50% of"):
+        below(Aim(accuracy=0.9), known([0.1, 0.2, 0.3, 0.4], [0, 0, 0, 1], [1, 1, 0, 0]))
 
 
 def test_what_is_left_out_teaches_a_fold_nothing(tmp_path: Path) -> None:

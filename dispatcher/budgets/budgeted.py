@@ -67,6 +67,11 @@ class BudgetedClient:
                 async for piece in pieces:
                     yield bill.heard(piece)
 
+    def prepare(self) -> None:
+        """Loads what the client needs, if it says so."""
+        if (prepare := getattr(self.client, "prepare", None)) is not None:
+            prepare()
+
     def close(self) -> None:
         """Closes the connections of the client."""
         if (close := getattr(self.client, "close", None)) is not None:

@@ -207,7 +207,7 @@ def _exit_code(run: Enriching, console: Console, *, left_out: int) -> int:
     from dispatcher.errors import DispatcherError, LLMError
 
     if left_out:
-        message = f"{left_out} agents were left out, to stay within --max-cost"
+        message = f"{left_out} agent{' was' if left_out == 1 else 's were'} left out, to stay within --max-cost"
         console.problem(DispatcherError(message, hint="the same command with more goes on with them"))
     if run.failures:
         first = run.failures[0].error

@@ -129,9 +129,12 @@ class Journal:
             self._forget_lines()
 
     def set_aside(self) -> Path:
-        """Writes the lines that came beside the file, where routing does not look, and forgets them."""
+        """Writes the lines that came beside the file, where routing does not look, and forgets them.
+
+        What an earlier run has put there stays: it was paid for, too.
+        """
         aside = self.target.with_name(self.target.name + ".rejected")
-        replace_file(aside, merged("", self._content.lines))
+        replace_file(aside, read_text(aside) + merged("", self._content.lines))
         self._forget_lines()
         return aside
 

@@ -63,13 +63,13 @@ def near_miss_count(job: Job, count: int) -> int:
 def request_for(job: Job, *, count: int, model: str, max_tokens: int) -> Request:
     """The request for one agent: `count` examples and a few near misses."""
     parts = [
-        f'<agent name="{job.agent.name}">',
+        f'<agent name="{_material(job.agent.name)}">',
         *_file(job.agent),
         "</agent>",
         "<neighbours>",
-        *(f"- {each.name}: {_material(each.description, _LONGEST_DESCRIPTION)}" for each in job.neighbours),
+        *(f"- {_material(each.name)}: {_material(each.description, _LONGEST_DESCRIPTION)}" for each in job.neighbours),
         "</neighbours>",
-        f'Write {count} tasks for "{job.agent.name}", and {near_miss_count(job, count)} near misses.',
+        f'Write {count} tasks for "{_material(job.agent.name)}", and {near_miss_count(job, count)} near misses.',
     ]
     return Request(
         model=model,

@@ -40,6 +40,11 @@ class AnthropicJudge:
         """`judge` for coroutines."""
         return self._verdict(await self._client.acomplete(build_request(question, model=self.model)))
 
+    def prepare(self) -> None:
+        """Loads what the client needs, if it says so, so that it is not counted as the time of an answer."""
+        if (prepare := getattr(self._client, "prepare", None)) is not None:
+            prepare()
+
     def close(self) -> None:
         """Closes the connections of the client."""
         if (close := getattr(self._client, "close", None)) is not None:

@@ -106,6 +106,12 @@ class Escalator:
             return stands(decision, self._unavailable, was_asked=False)
         if self._budget is not None and self.memory.spent >= self._budget:
             return stands(decision, f"the budget of ${self._budget:g} is spent", was_asked=False)
+        try:
+            # What takes time only once, and before anything is sent, is none of the judge's.
+            if (prepare := getattr(self.judge, "prepare", None)) is not None:
+                prepare()
+        except Exception as problem:  # noqa: BLE001  whatever a judge raises, the router's own pick stands
+            return stands(decision, self._told(problem), was_asked=False)
         return _Asked(decision, question, self.judge, time.perf_counter())
 
     def _kept(self, asked: _Asked, verdict: Verdict) -> Verdict:
@@ -131,7 +137,7 @@ class Escalator:
             return (problem.message.splitlines() or [type(problem).__name__])[0]
         if isinstance(problem, TimeoutError):
             return f"no answer in {self._timeout:g} seconds"
-        return f"{type(problem).__name__}: {problem}"
+        return " ".join(f"{type(problem).__name__}: {problem}".split())
 
 
 def _for_nothing(verdict: Verdict) -> Verdict:

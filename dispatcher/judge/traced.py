@@ -24,6 +24,11 @@ class TracedJudge:
         with self._span(question) as span:
             return _told(span, await self.judged_by.ajudge(question))
 
+    def prepare(self) -> None:
+        """Loads what the judge needs, if it says so."""
+        if (prepare := getattr(self.judged_by, "prepare", None)) is not None:
+            prepare()
+
     def close(self) -> None:
         """Closes the connections of the judge."""
         if (close := getattr(self.judged_by, "close", None)) is not None:

@@ -112,9 +112,11 @@ class Escalating:
         known = JudgedTasks.joined(self.unseen)
         below = self._below(known)
         if below is None:
-            reached = float(np.average(known.is_right_judged, weights=known.importance))
+            _, shares, accuracies = _sweep(known)
+            best = int(np.argmax(accuracies))
             raise UsageError(
-                f"an accuracy of {self._aim.accuracy:g} is out of reach: with every task judged it is {reached:.3f}",
+                f"an accuracy of {self._aim.accuracy:g} is out of reach: the best is {accuracies[best]:.3f}, with "
+                f"{shares[best]:.0%} of the tasks judged",
                 hint="ask for less, or record the picks of a better judge",
             )
         held_out = [{"wanted": row.wanted, "calls": row.calls, "top1": row.accuracy} for row in self.rows]
