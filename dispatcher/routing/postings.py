@@ -96,7 +96,7 @@ class Postings:
     def contributions(self, terms: Sequence[str], row: int) -> dict[str, NDArray[np.float64]]:
         """What each term of the task gives to one agent, by scorer."""
         counts = Counter(terms)
-        known = sorted(term for term in counts if term in self.vocabulary)
+        known = [term for term in counts if term in self.vocabulary]
         met, _ = self._met([[term] * counts[term] for term in known])
         scorer_count, agent_count = self.norms.shape
         given = np.zeros((len(known), scorer_count))
