@@ -236,6 +236,22 @@ def test_compare_says_which_tasks_moved(evaluate: Evaluate, team: Path) -> None:
     assert "tasks that only one run has: 4 before, 0 now" in back.out
 
 
+def test_a_move_that_is_no_chance_is_never_said_to_have_none(evaluate: Evaluate) -> None:
+    tasks = [{**RIGHT[0], "task": f"{RIGHT[0]['task']} {number}"} for number in range(12)]
+    evaluate("--predictions", "new.jsonl", tasks=tasks)
+    rows = [json.loads(line) for line in Path("new.jsonl").read_text(encoding="utf-8").splitlines()]
+    turned = [{**row, "ranking": row["ranking"][::-1]} for row in rows]
+    Path("old.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in turned), encoding="utf-8")
+    outcome = evaluate("--compare", "old.jsonl", tasks=tasks)
+    assert "tasks that moved: 12 up, 0 down; exact McNemar test p < 0.001" in outcome.out
+
+
+def test_a_task_that_fits_nobody_is_confused_in_words(evaluate: Evaluate) -> None:
+    outcome = evaluate(tasks=[{**RIGHT[0], "agent": None}, RIGHT[0]])
+    assert f"nobody, {RIGHT[0]['agent']}" in outcome.err
+    assert "None" not in outcome.out + outcome.err
+
+
 def test_a_minimum_that_is_met_exits_with_nought(evaluate: Evaluate) -> None:
     outcome = evaluate("--min", "top1=0.75", "--min", "top3=1")
     assert (outcome.code, "missed" in outcome.out) == (0, False)

@@ -89,6 +89,22 @@ def test_a_forced_agent_is_certain_and_the_rule_is_named() -> None:
     assert decision.reason == "rule 2 (any of bread; all of rye; none of gate)"
 
 
+@pytest.mark.parametrize(("task", "first"), [("steel, and bread", "welder"), ("oak frames, and bread", "joiner")])
+def test_of_a_forced_category_the_best_is_chosen(task: str, first: str) -> None:
+    router = Router(TEAM, rules=[Rule(any=("bread",), force="category:building")])
+    decision = router.route(task)
+    assert (decision.how, decision.agent and decision.agent.name) == (How.RULE, first)
+    (among_many,) = router.route_many([task], most=1)
+    assert (among_many.agent and among_many.agent.name) == first
+
+
+def test_of_a_forced_team_only_those_that_may_be_chosen_count() -> None:
+    router = Router(TEAM, rules=[Rule(any=("bread",), force="team:hard goods"), Rule(regex="rye", veto="joiner")])
+    assert ranking(router.route("rye bread on an oak frame"))[0] == "welder"
+    assert ranking(router.route("bread and steel", exclude=["welder"]))[0] == "joiner"
+    assert router.route("bread", exclude=["welder", "joiner"]).how is How.SCORED
+
+
 def test_the_first_rule_that_forces_decides() -> None:
     rules = [Rule(any=("bread",), boost="joiner"), Rule(any=("rye",), force="tailor"), Rule(regex=".", force="welder")]
     router = Router(TEAM, rules=rules)
@@ -181,7 +197,6 @@ def test_where_everybody_is_vetoed_the_router_abstains() -> None:
         (Rule(regex="x", none=("🔥",), force="tailor"), 'rule 1: "🔥" has no word'),
         (Rule(regex="(bread", force="tailor"), "rule 1: '(bread' is no regular expression"),
         (Rule(regex="a{99999999999999}", force="tailor"), "is no regular expression"),
-        (Rule(any=("bread",), force="category:building"), '"force: category:building" stands for 2 agents'),
         (Rule(any=("bread",), force="plumber"), 'rule 1 names the agent "plumber", which no agent has'),
         (Rule(any=("bread",), veto="category:"), 'rule 1 names the category "", which no agent has'),
         (Rule(any=("bread",), boost="team: - "), 'rule 1 names the team "-", which no agent has'),

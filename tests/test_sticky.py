@@ -81,6 +81,19 @@ def test_a_new_subject_goes_to_the_right_agent(router: Router, task: str, agent:
     assert decision.reason.startswith("it is a new subject; ")
 
 
+def test_a_new_subject_that_the_same_agent_would_fit_best_goes_to_the_next(router: Router) -> None:
+    decision = decide(router, "by the way, i need help: bake bread, sew a coat, stitch its seam, weld a frame", BREAD)
+    assert (name_of(decision), decision.how) == ("tailor", How.SCORED)
+    assert decision.candidates[0].name == "tailor"
+    assert '"tailor" fits it best after "bread-baker"' in decision.reason
+
+
+def test_where_there_is_one_agent_it_keeps_the_conversation() -> None:
+    (baker,) = [agent for agent in TEAM if agent.name == "bread-baker"]
+    decision = decide(Router([baker]), "by the way, i need help: weld a steel gate", BREAD)
+    assert (name_of(decision), decision.how) == ("bread-baker", How.STICKY)
+
+
 def test_the_first_turn_is_routed_as_any_task_is(router: Router) -> None:
     task = "weld a steel frame"
     assert decide(router, task) == router.route(task)
@@ -267,7 +280,7 @@ HELD = str(ROOT / "eval" / "conversations" / "held.jsonl")
 
 def test_the_held_conversations_are_measured(evaluate: Callable[..., Outcome], tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    gates = ("--min", "follow_ups_kept=0.75", "--min", "changes_caught=0.7", "--min", "small_talk_kept=0.9")
+    gates = ("--min", "follow_ups_kept=0.78", "--min", "changes_caught=0.8", "--min", "small_talk_kept=0.9")
     done = evaluate("--conversations", HELD, "--json", str(figures), *gates)
     assert (done.code, done.err) == (0, "")
     written = json.loads(figures.read_text(encoding="utf-8"))
@@ -309,9 +322,9 @@ def test_a_label_that_is_no_agent_is_told(evaluate: Callable[..., Outcome], tmp_
     assert 'did you mean "debugger"?' in done.err
 
 
-@pytest.mark.parametrize("split", ["tune", "held"])
-def test_the_conversations_are_what_is_promised(split: str) -> None:
+@pytest.mark.parametrize(("split", "count"), [("tune", 227), ("held", 62)])
+def test_the_conversations_are_what_is_promised(split: str, count: int) -> None:
     conversations = read_conversations(ROOT / "eval" / "conversations" / f"{split}.jsonl")
     kinds = {turn.kind for conversation in conversations for turn in conversation.turns}
-    assert len(conversations) >= 40
+    assert len(conversations) == count
     assert kinds == set(Kind)

@@ -37,7 +37,7 @@ def weights() -> Weights:
     return Weights(
         prose={"name.tfidf": 0.5, "exclusion.tfidf": -0.25},
         mixed={"name.tfidf": 0.4, "example.tfidf": 1.0},
-        examples={"name.tfidf": 0.1, "example.bm25": 2.0},
+        examples={"name.tfidf": 0.1, "whole.bm25": 2.0},
         right=Calibration(intercept=-1.5, coefficients={"lead": 2.25}),
         fits=Calibration(intercept=0.75, coefficients={"log_whole": 1.0, "gate": -0.5}),
         fits_share=0.2,
@@ -80,7 +80,7 @@ def test_a_fingerprint_tells_weights_apart(weights: Weights) -> None:
 
 
 def test_weights_lie_between_those_of_two_kinds_of_registries(weights: Weights) -> None:
-    names = ("name.tfidf", "example.tfidf", "example.bm25", "exclusion.tfidf")
+    names = ("name.tfidf", "example.tfidf", "whole.bm25", "exclusion.tfidf")
     columns = [FEATURES.index(name) for name in names]
     found = {share: weights.for_share(share)[columns].tolist() for share in (0.0, 0.075, 0.15, 0.35, 0.425, 0.5, 1.0)}
     assert found[0.0] == [0.5, 0.0, 0.0, -0.25]

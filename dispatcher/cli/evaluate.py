@@ -312,7 +312,7 @@ def _print_figures(gathered: Report, console: Console) -> None:
     if gathered.confusions:
         console.say("most often confused (expected, chosen first):")
         for pair in gathered.confusions[:5]:
-            console.say(f"{len(pair.tasks):4}  {pair.expected}, {pair.predicted}", indent=2)
+            console.say(f"{len(pair.tasks):4}  {pair.expected or 'nobody'}, {pair.predicted or 'nobody'}", indent=2)
     if gathered.comparison is not None:
         _print_comparison(gathered.comparison, console)
 
@@ -336,7 +336,8 @@ def _rounded(curve: Sequence[EscalationPoint]) -> Iterator[EscalationPoint]:
 
 def _print_comparison(comparison: Comparison, console: Console) -> None:
     moved = f"tasks that moved: {len(comparison.up)} up, {len(comparison.down)} down"
-    console.result(f"{moved}; exact McNemar test p = {comparison.p_value:.3f}")
+    chance = f"p = {comparison.p_value:.3f}" if comparison.p_value >= 0.001 else "p < 0.001"
+    console.result(f"{moved}; exact McNemar test {chance}")
     if comparison.only_old or comparison.only_new:
         console.result(f"tasks that only one run has: {comparison.only_old} before, {comparison.only_new} now")
     for label, moves in (("up", comparison.up), ("down", comparison.down)):

@@ -183,7 +183,7 @@ class Router:
     def _decided(self, task: str, ranking: _Ranking, allowed: frozenset[str]) -> Decision:
         holding = ranking.rules
         vetoed = frozenset[str]().union(*(rule.veto for rule in holding))
-        forcing = next((rule for rule in holding if rule.force in allowed - vetoed), None)
+        forcing = next((rule for rule in holding if rule.force & allowed - vetoed), None)
         candidates = ranking.candidates
         best = candidates[0].score if candidates else 0.0
         is_sure = best > 0 and ranking.confidence >= self.threshold
@@ -204,13 +204,14 @@ class Router:
             fallback=self._fallback if self._fallback is not None and self._fallback.name in allowed else None,
         )
         if forcing is not None:
-            return self._forced_by(forcing, decision)
+            return self._forced_by(forcing, forcing.force & allowed - vetoed, decision)
         return decision if is_sure else fallen_back(decision)
 
-    def _forced_by(self, rule: CompiledRule, decision: Decision) -> Decision:
-        """The decision of a rule: its agent comes first, and the others keep their order."""
-        agent = self._by_name[str(rule.force)]
-        own = next((one for one in decision.candidates if one.name == agent.name), Candidate(agent=agent, score=0.0))
+    def _forced_by(self, rule: CompiledRule, forced: frozenset[str], decision: Decision) -> Decision:
+        """The decision of a rule: the best of its agents comes first, and the others keep their order."""
+        unscored = Candidate(agent=self._by_name[min(forced)], score=0.0)
+        own = next((one for one in decision.candidates if one.name in forced), unscored)
+        agent = own.agent
         others = tuple(one for one in decision.candidates if one.name != agent.name)
         return dataclasses.replace(
             decision,
@@ -258,6 +259,8 @@ class Router:
             for number, each in enumerate(zip(tasks, rules, strict=True)):
                 yield from self._rank(scores.one(number), [each[0]], [each[1]], allowed, most)
             return
+        if any(rule.force for holding in rules for rule in holding):
+            most = None  # the best of those that a rule forces may be far down
         eligible = allowed.difference(*(rule.veto for holding in rules for rule in holding))
         rows = [row for name, row in self._rows.items() if name in eligible]
         if not rows:
@@ -329,7 +332,7 @@ class Router:
                 words = [word for word in ranking.words if word.written not in left_out]
                 text = _without(task, left_out)
                 rules = [rule for rule in self._rules if rule.holds(text, words)]
-                if any(rule.force in allowed for rule in rules):
+                if any(rule.force & allowed for rule in rules):
                     continue
                 changed = self._rank_one(words, rules, allowed).candidates
                 if changed and changed[0].name == second.name and changed[0].score > 0:

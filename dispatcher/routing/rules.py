@@ -46,7 +46,7 @@ class CompiledRule:
     all: tuple[Phrase, ...]
     none: tuple[Phrase, ...]
     regex: re.Pattern[str] | None
-    force: str | None
+    force: frozenset[str]
     boost: frozenset[str]
     veto: frozenset[str]
     by: float
@@ -84,16 +84,13 @@ def _compile(number: int, rule: Rule, agents: Sequence[Agent]) -> CompiledRule:
         raise ConfigError(f"{where} has no condition", hint="give it any, all, none or regex")
     if not (rule.force or rule.boost or rule.veto):
         raise ConfigError(f"{where} has no effect", hint="give it force, boost or veto")
-    forced = _targets(rule.force, where, agents) if rule.force else frozenset()
-    if len(forced) > 1:
-        raise ConfigError(f'{where}: "force: {rule.force}" stands for {len(forced)} agents', hint="name one agent")
     return CompiledRule(
         number=number,
         any=_phrases(rule.any, where),
         all=_phrases(rule.all, where),
         none=_phrases(rule.none, where),
         regex=_pattern(rule.regex, where) if rule.regex else None,
-        force=next(iter(forced), None),
+        force=_targets(rule.force, where, agents) if rule.force else frozenset(),
         boost=_targets(rule.boost, where, agents) if rule.boost else frozenset(),
         veto=_targets(rule.veto, where, agents) if rule.veto else frozenset(),
         by=rule.by,

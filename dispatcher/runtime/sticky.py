@@ -2,7 +2,7 @@
 
 A turn that goes on with the subject stays; a new subject is routed as any task is. What tells them apart are a few
 signs, each a number: how well others fit the task compared with the agent that has the conversation (whose words count
-besides, with less weight), how much it says by itself, how it begins, and words that point back or to something new.
+besides, with less weight), how much it says by itself and anew, and words that point back or ask for something new.
 Their weights were fitted on eval/conversations/tune.jsonl by eval/bench/fit_sticky.py. No I/O; needs nothing of the
 router but its decisions.
 """
@@ -40,16 +40,22 @@ _CHANGES_SOMETHING = re.compile(
     r"second|third|first|last|part|now)\b",
     re.IGNORECASE,
 )
+_ANSWERS = re.compile(
+    r"^\s*((about|only|from|for|by|into|in|on|of|at|with) )?(\d|(one|two|three|four|five|half|most|some|every|all) )|"
+    r"\b(already|mostly|sometimes|usually|anyway|fine|enough|since|because|until|says?|said|or|didn'?t|meanwhile)\b",
+    re.IGNORECASE,
+)
+_DEFINITE = re.compile(r"\bthe\b", re.IGNORECASE)
 _OWN = re.compile(r"\b(our|my)\b", re.IGNORECASE)
+_WANTS = re.compile(r"\b(need|want|help|(how do|should|can) (i|we))\b", re.IGNORECASE)
+_ORDERS = re.compile(
+    r"\s*((can|could) you |please |pls |help me )?(write|make|create|design|build|find|set up|draft|plan|predict|"
+    r"define|rotate|check|explain|translate|compare|fix|redesign|prepare|review|restore|load|migrate)\b",
+    re.IGNORECASE,
+)
 _OF_THE_ANSWER = re.compile(
     r"\b(you (say|said|list|wrote|mean|suggest\w*|gave|put|use|used)|your (answer|opinion|version|list|draft|example)|"
     r"(this|that|these|those) (version|one|part|list))\b",
-    re.IGNORECASE,
-)
-_GOES_ON = re.compile(
-    r"\s*(and|or|but|also|so|then|yes|no|yeah|ok|okay|why|what about|how about|what if|which|where|how (long|much|many|"
-    r"often|sure)|the|it'?s|he|she|they|there|is|are|does|would|could|can|should|in|on|for|only|about|with|from|at|"
-    r"even|less|more|too|both|all|half|most|some)\b",
     re.IGNORECASE,
 )
 _ANNOUNCES = re.compile(
@@ -80,27 +86,40 @@ class Stickiness:
         return 1.0 / (1.0 + math.exp(-self.bias - sum(self.weights[name] * signs[name] for name in self.weights)))
 
 
-SIGNS = ("lead", "evidence", "subject", "points_back", "changes", "of_the_answer", "goes_on", "own", "announces")
-"""lead: how much better the best other agent fits, the conversation's words included; evidence: that, times the
-confidence that another agent is right; subject: the logarithm of the number of words that carry meaning, up to eight;
-and whether there are words that point back ("it"), ask for a change ("shorter"), speak of the answer ("your list"), go
-on at the beginning ("and"), speak of one's own things ("our"), or announce another subject ("by the way").
+SIGNS = (
+    "lead",
+    "subject",
+    "points_back",
+    "of_the_answer",
+    "answers",
+    "definite",
+    "own",
+    "wants",
+    "orders",
+    "announces",
+)
+"""lead: how much better the best other agent fits the task, with a little of the conversation; subject: the logarithm
+of the number of words that carry meaning, up to eight; and whether there are words that point back ("it"), speak of the
+answer ("your list"), sound like an answer to a question ("about 40", "already"), name what is known ("the"), speak of
+one's own things ("our"), say a want ("I need"), give an order at the beginning ("write"), or announce another subject
+("by the way").
 """
 
 FITTED = Stickiness(
     weights={
-        "lead": 1.909,
-        "evidence": 7.219,
-        "subject": 3.469,
-        "points_back": -1.108,
-        "changes": -0.893,
-        "of_the_answer": -3.593,
-        "goes_on": -0.975,
-        "own": 1.448,
-        "announces": 3.217,
+        "lead": 6.036,
+        "subject": 5.160,
+        "points_back": -1.742,
+        "of_the_answer": -5.973,
+        "answers": -1.466,
+        "definite": -0.942,
+        "own": 0.345,
+        "wants": 1.231,
+        "orders": 1.668,
+        "announces": 4.698,
     },
-    bias=-7.390,
-    threshold=0.22,
+    bias=-9.580,
+    threshold=0.24,
 )
 
 
@@ -132,25 +151,29 @@ def signs_of(
     task: str, spoken: Sequence[Spoken], fresh: Decision, route: Route, current: Candidate
 ) -> Mapping[str, float]:
     """The signs of a turn, by the names of SIGNS."""
-    others = [candidate for candidate in fresh.candidates if candidate.name != current.name]
-    before = {one.name: one.score for one in route(_last_words(spoken)).candidates}
-
-    def fit(candidate: Candidate) -> float:
-        return candidate.score + _CONVERSATION_WEIGHT * before.get(candidate.name, 0.0)
-
-    lead = max(map(fit, others), default=0.0) - fit(current)
-    is_first = fresh.candidates[0].name == current.name
+    before = _scores(route("\n".join(turn.task for turn in spoken[-_MOST_TASKS:])))
+    fits = {name: score + _CONVERSATION_WEIGHT * before.get(name, 0.0) for name, score in _scores(fresh).items()}
     return {
-        "lead": lead,
-        "evidence": 0.0 if is_first else max(0.0, lead) * fresh.confidence,
+        "lead": _lead(fits, current.name),
         "subject": math.log(1 + min(len(content_stems(analyze(task))), _MOST_SUBJECT)),
         "points_back": float(_POINTS_BACK.search(task) is not None),
-        "changes": float(_CHANGES_SOMETHING.search(task) is not None),
         "of_the_answer": float(_OF_THE_ANSWER.search(task) is not None),
-        "goes_on": float(_GOES_ON.match(task) is not None),
+        "answers": float(_ANSWERS.search(task) is not None),
+        "definite": float(_DEFINITE.search(task) is not None),
         "own": float(_OWN.search(task) is not None),
+        "wants": float(_WANTS.search(task) is not None),
+        "orders": float(_ORDERS.match(task) is not None),
         "announces": float(_ANNOUNCES.match(task) is not None),
     }
+
+
+def _scores(decision: Decision) -> Mapping[str, float]:
+    return {candidate.name: candidate.score for candidate in decision.candidates}
+
+
+def _lead(scores: Mapping[str, float], current: str) -> float:
+    """How much better the best other agent is than the current one."""
+    return max((score for name, score in scores.items() if name != current), default=0.0) - scores.get(current, 0.0)
 
 
 def _let_go(task: str, route: Route) -> Decision:
@@ -183,12 +206,19 @@ def _sticky(fresh: Decision, current: Candidate, confidence: float, reason: str)
 
 
 def _moved(task: str, spoken: Sequence[Spoken], fresh: Decision, current: Candidate, probability: float) -> Decision:
-    """The decision for a new subject: as any task is decided, but an earlier agent's own subject goes back to it."""
+    """The decision for a new subject: as any task is decided, but an earlier agent's own subject goes back to it.
+
+    Where the agent that lets go would be the first again, the next one gets it.
+    """
     earlier = _returned_to(task, spoken, fresh, current)
     if earlier is not None and (fresh.agent is None or earlier.name != fresh.agent.name):
         return _sticky(fresh, earlier, probability, f'it takes up what "{earlier.name}" was asked before')
-    if fresh.agent is not None and fresh.agent.name == current.name:
-        return _sticky(fresh, current, 1.0 - probability, "it may be a new subject, but the same agent fits it best")
+    others = [candidate for candidate in fresh.candidates if candidate.name != current.name]
+    if not others:
+        return _sticky(fresh, current, 1.0 - probability, "it may be a new subject, but there is no other agent")
+    if fresh.candidates[0].name == current.name:
+        reason = f'it seems to be a new subject, and "{others[0].name}" fits it best after "{current.name}"'
+        return dataclasses.replace(_sticky(fresh, others[0], probability, reason), how=How.SCORED)
     return dataclasses.replace(fresh, reason=f"it is a new subject; {fresh.reason}")
 
 
@@ -221,10 +251,6 @@ def _why_it_stays(task: str, spoken: Sequence[Spoken], fresh: Decision, current:
     if pointing is not None:
         return f'a follow-up: it goes on with "{pointing[0].strip().lower()}"'
     return "a follow-up: no other agent fits it clearly better"
-
-
-def _last_words(spoken: Sequence[Spoken]) -> str:
-    return "\n".join(turn.task for turn in spoken[-_MOST_TASKS:])
 
 
 def _stems_of(spoken: Sequence[Spoken]) -> frozenset[str]:

@@ -70,7 +70,7 @@ class Rule:
     regex: str | None = None
     """A regular expression that must be found in the task, in any case."""
     force: str | None = None
-    """The agent that is then chosen."""
+    """The target that is then chosen; of several agents, the one with the best score."""
     boost: str | None = None
     """The target whose score is then raised by `by`."""
     veto: str | None = None

@@ -20,7 +20,7 @@ from dispatcher.evaluation.conversations import labelled_turns, read_conversatio
 from dispatcher.runtime.sticky import SIGNS, signs_of
 
 KEPT, CAUGHT = 0.90, 0.85
-SPEAK_FOR_CHANGE = ("lead", "evidence", "subject", "own", "announces")
+SPEAK_FOR_CHANGE = ("lead", "subject", "own", "wants", "orders", "announces")
 
 
 def main(agents: str, conversations: str) -> None:
@@ -29,7 +29,7 @@ def main(agents: str, conversations: str) -> None:
     def route(task):
         return router.route(task, mentions=False)
 
-    rows, labels, groups, fits_best = [], [], [], []
+    rows, labels, groups = [], [], []
     for group, conversation in enumerate(read_conversations(Path(conversations))):
         for turn, spoken in labelled_turns(conversation):
             if not spoken:
@@ -40,14 +40,13 @@ def main(agents: str, conversations: str) -> None:
             rows.append([signs[name] for name in SIGNS])
             labels.append(turn.agent != spoken[-1].agent)
             groups.append(group)
-            fits_best.append(fresh.candidates[0].name == current.name)
-    signs, changed, groups, fits_best = map(np.array, (rows, labels, groups, fits_best))
+    signs, changed, groups = map(np.array, (rows, labels, groups))
     held_out = np.zeros(len(changed))
     for train, test in GroupKFold(10).split(signs, changed, groups):
         held_out[test] = probabilities(fitted(signs[train], changed[train]), signs[test])
 
     def shares(threshold):
-        moved = (held_out >= threshold) & ~fits_best
+        moved = held_out >= threshold
         return (~moved[~changed]).mean(), moved[changed].mean()
 
     def margin(threshold):
