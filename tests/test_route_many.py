@@ -9,6 +9,8 @@ import pytest
 
 from dispatcher import Registry
 from dispatcher.routing import Router
+from dispatcher.routing.scorers import SCORERS
+from dispatcher.routing.text import analyze
 from dispatcher.settings import RoutingSettings, Rule
 
 FILES = {
@@ -60,14 +62,11 @@ def test_the_router_is_the_same_afterwards(registry: Registry) -> None:
     assert [router.route(task, mentions=False) for task in TASKS] == before
 
 
-def test_many_chunks_are_as_one(registry: Registry) -> None:
-    router = Router(registry.agents)
-    tasks = [f"{task} {number}" for number in range(5) for task in TASKS]
-    postings = router.index.postings["words"]
-    terms = [task.split() for task in tasks]
-    one = [row for scores, _ in postings.score_many(terms, len(terms)) for row in scores.tolist()]
-    many = [row for scores, _ in postings.score_many(terms, 7) for row in scores.tolist()]
-    assert one == many
+def test_words_are_scored_together_as_alone_to_the_last_bit(registry: Registry) -> None:
+    index = Router(registry.agents).index
+    tasks = [analyze(f"{task} {number}") for number in range(5) for task in TASKS]
+    together = [row[:, : len(SCORERS)].tolist() for scores in index.score_many(tasks) for row in scores.raw]
+    assert together == [index.score(task).raw[0, :, : len(SCORERS)].tolist() for task in tasks]
 
 
 def test_only_the_best_are_kept_if_wanted(registry: Registry) -> None:

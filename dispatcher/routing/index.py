@@ -15,9 +15,10 @@ import numpy as np
 
 from dispatcher.agent import Agent
 from dispatcher.progress import Progress
-from dispatcher.routing.dense import DenseIndex, FieldWords, build_dense
+from dispatcher.routing.dense import DenseIndex, build_dense
 from dispatcher.routing.encoder import Encoder
-from dispatcher.routing.postings import Postings, build_postings
+from dispatcher.routing.postings import Postings
+from dispatcher.routing.postings_builder import PostingsBuilder
 from dispatcher.routing.regression import ExampleRegression, fit_regression
 from dispatcher.routing.scorers import DENSE, KEYWORDS, REGRESSION, SCORERS, scorers_of
 from dispatcher.routing.text import VIEWS, Word, analyze, content_stems, readings
@@ -39,7 +40,7 @@ _LEAST_BEST = np.array([_FULL_LIKENESS if name in DENSE else 0.0 for name in FEA
 _CLEAR_LOG_ODDS = 10.0
 _IS_LOG_ODDS = np.array([name == REGRESSION for name in FEATURES])
 _LONGEST_KEYWORD = 4  # words
-_CELLS_AT_A_TIME = 2_000_000  # of the tables of many tasks: 16 MB
+_CELLS_AT_A_TIME = 250_000  # of the tables of many tasks: 2 MB, which stay near the processor
 
 # Where examples are much of what is known of the agents, it pays to learn from them; and it costs the square of their
 # number, and memory too, for each agent, so there is a limit.
@@ -47,9 +48,6 @@ _EXAMPLE_SHARE_TO_LEARN = 0.35
 _FEWEST_EXAMPLES_TO_LEARN = 4  # an agent, in the mean
 _MOST_DOCUMENTS_TO_LEARN = 6_000
 _MOST_WORK_TO_LEARN = 6_000_000_000
-_VIEW_FIELDS: Mapping[str, frozenset[str]] = {
-    view: frozenset(field for _, scorer in scorers_of(view) for field in scorer.fields) for view in VIEWS
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,27 +111,23 @@ class Index:
 
     def score(self, words: Sequence[Word]) -> TaskScores:
         """What every feature says of every agent for one task."""
-        raw = np.zeros((1, self.agent_count, len(FEATURES)))
-        lengths = np.ones((1, len(FEATURES)))
-        for view, postings in self.postings.items():
-            columns = _columns(view)
-            raw[0][:, columns], lengths[0, columns] = postings.score(VIEWS[view](words))
-        return self._completed(raw, lengths, [words])
+        return self._score([words])
 
     def score_many(self, tasks: Sequence[Sequence[Word]]) -> Iterator[TaskScores]:
-        """The same for many tasks, which share the work; so many at a time as have room in the memory."""
+        """The same for many tasks, so many at a time as have room in the memory."""
         chunk = max(1, _CELLS_AT_A_TIME // (max(1, self.agent_count) * len(FEATURES)))
-        views = [
-            (_columns(view), postings.score_many([VIEWS[view](words) for words in tasks], chunk))
-            for view, postings in self.postings.items()
-        ]
         for begun in range(0, len(tasks), chunk):
-            together = tasks[begun : begun + chunk]
-            raw = np.zeros((len(together), self.agent_count, len(FEATURES)))
-            lengths = np.ones((len(together), len(FEATURES)))
-            for columns, scored in views:
-                raw[:, :, columns], lengths[:, columns] = next(scored)
-            yield self._completed(raw, lengths, together)
+            yield self._score(tasks[begun : begun + chunk])
+
+    def _score(self, tasks: Sequence[Sequence[Word]]) -> TaskScores:
+        # The agents of a column lie side by side, as they are gone through column by column.
+        raw = np.zeros((len(tasks), len(FEATURES), self.agent_count)).transpose(0, 2, 1)
+        lengths = np.ones((len(tasks), len(FEATURES)))
+        for view, postings in self.postings.items():
+            columns = _columns(view)
+            found, lengths[:, columns] = postings.score([VIEWS[view](words) for words in tasks])
+            raw[:, :, columns] = found.transpose(0, 2, 1)
+        return self._completed(raw, lengths, tasks)
 
     def _completed(
         self, raw: NDArray[np.float64], lengths: NDArray[np.float64], tasks: Sequence[Sequence[Word]]
@@ -193,11 +187,10 @@ def build_index(agents: Sequence[Agent], encoder: Encoder, progress: Progress | 
     share = sizes["example"] / max(1, sum(sizes[field] for field in ("example", "description", "body")))
     postings = {}
     for number, view in enumerate(VIEWS, start=1):
-        postings[view] = build_postings(
-            [_counts(agent, view) for agent in read],
-            [scorer for _, scorer in scorers_of(view)],
-            [_discounts(agent, view) for agent in read],
-        )
+        builder = PostingsBuilder(view)
+        for of_agent in read:
+            builder.add(of_agent)
+        postings[view] = builder.build()
         tell(len(agents) + number * len(agents) // len(VIEWS), steps)
     return Index(
         keywords=_keywords(agents),
@@ -211,26 +204,6 @@ def build_index(agents: Sequence[Agent], encoder: Encoder, progress: Progress | 
 
 def _tell_nobody(what: str, done: int, total: int) -> None:
     """Nobody wants to know."""
-
-
-def _counts(agent: FieldWords, view: str) -> dict[str, Counter[str]]:
-    """How often each term of a view stands in each field of an agent."""
-    found: dict[str, Counter[str]] = {}
-    for field, words, _ in agent:
-        if field in _VIEW_FIELDS[view]:
-            found.setdefault(field, Counter()).update(VIEWS[view](words))
-    return found
-
-
-def _discounts(agent: FieldWords, view: str) -> dict[str, dict[str, float]]:
-    """Of these counts, what does not count, since the passage counts less than 1."""
-    found: dict[str, dict[str, float]] = {}
-    for field, words, weight in agent:
-        if field in _VIEW_FIELDS[view] and weight < 1:
-            lost = found.setdefault(field, {})
-            for term in VIEWS[view](words):
-                lost[term] = lost.get(term, 0.0) + 1 - weight
-    return found
 
 
 def _keywords(agents: Sequence[Agent]) -> dict[tuple[str, ...], tuple[int, ...]]:

@@ -1,229 +1,255 @@
-"""One view of all agents as postings: for each term the agents that have it, with the weight that each scorer gives it.
+"""One view of all agents as postings: for each term and group of fields the agents that have it, and how often.
 
-A term's inverse document frequency counts twice in a cosine, once for the task and once for the agent; both are in the
-stored weight, so that scoring is a sum over the postings of the task's terms.
+Counts are kept in place of weights, in a byte each: what a scorer makes of a count follows from it, from how many
+agents have the term and from a number an agent, so that scorers over the same fields share their postings and a large
+registry takes little more room than its files. What many agents have is a row of counts with a place for each agent,
+which takes less room than a list of them and is soonest summed. Many tasks are scored as one, by the same sums.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dispatcher.routing.scorers import Scorer
+from dispatcher.routing.scorers import scorers_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Counts", "Postings", "build_postings"]
+__all__ = ["Postings", "columns_of", "groups_of"]
 
-Counts = Sequence[Mapping[str, Mapping[str, float]]]
-"""For each agent, by field, how often each term stands there."""
+K1, B = 1.2, 0.75  # BM25's usual constants
+WEIGHTINGS = ("tfidf", "bm25")
+MOST_COUNTED = 255
+_TOGETHER = 65_536  # counts that are summed at a time, so that they stay near the processor
+SUBLINEAR = np.concatenate([[0.0], 1 + np.log(np.arange(1, MOST_COUNTED + 1))])
+"""What a count weighs in a TF-IDF scorer."""
 
-_Collected = tuple[dict[str, "NDArray[np.int64]"], dict[str, "NDArray[np.float64]"]]
-_K1, _B = 1.2, 0.75  # BM25's usual constants
+
+@functools.cache
+def groups_of(view: str) -> tuple[tuple[str, ...], ...]:
+    """The groups of fields that the scorers of a view compare."""
+    return tuple(dict.fromkeys(scorer.fields for _, scorer in scorers_of(view)))
+
+
+@functools.cache
+def columns_of(view: str, weighting: str) -> NDArray[np.int64]:
+    """For each group the column of its scorer of that weighting, among the scorers of the view; -1 without one."""
+    scorers = [scorer for _, scorer in scorers_of(view)]
+    places = {scorer.fields: column for column, scorer in enumerate(scorers) if scorer.weighting == weighting}
+    return np.array([places.get(fields, -1) for fields in groups_of(view)])
 
 
 @dataclass(frozen=True, slots=True)
 class Postings:
     """The postings of one view.
 
-    `starts[t]` to `starts[t + 1]` are those of term t; `rows` their agents; `weights` has a column for each scorer.
-    `squares` is, by term and scorer, the squared inverse document frequency, for the length of a task's vector.
+    A cell is a term in a group of fields. `cells[t]` to `cells[t + 1]` are those of term t; `groups` says of which
+    group each is, `frequency` how many agents have it, and `starts[c]` to `starts[c + 1]` are the postings of cell c:
+    `rows`, the agents, and `counts`. Those of `common` cells, whose numbers ascend, stand in `table` instead, of the
+    shape (common cells, agents). `kept` and `table_kept` are the share of each count that counts at the end, where the
+    rest stands in passages of less weight; they are empty where all count in full. `norms`, of the shape (scorers,
+    agents), is what a TF-IDF sum is divided by, and what BM25 adds to a count.
     """
 
+    view: str
     vocabulary: Mapping[str, int]
-    starts: NDArray[np.int64]
-    rows: NDArray[np.int32]
-    weights: NDArray[np.float32]
-    squares: NDArray[np.float32]
-    agent_count: int
+    cells: NDArray[np.uint32]
+    groups: NDArray[np.uint8]
+    frequency: NDArray[np.uint32]
+    starts: NDArray[np.uint32]
+    rows: NDArray[np.unsignedinteger[Any]]
+    counts: NDArray[np.uint8]
+    kept: NDArray[np.float16]
+    common: NDArray[np.uint32]
+    table: NDArray[np.uint8]
+    table_kept: NDArray[np.float16]
+    norms: NDArray[np.float32]
 
-    def score(self, terms: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What each agent gets from each scorer, before the task's length counts, and that length for each scorer;
-        shapes (agents, scorers) and (scorers,)."""
-        numbers, tasks, unknown = self._counted(terms)
-        found = np.zeros((self.agent_count, self.weights.shape[1]))
-        if not numbers:
-            return found, np.sqrt(np.full(self.weights.shape[1], unknown))
-        places, lengths = self._places(numbers)
-        weights = self.weights[places] * np.repeat(tasks, lengths)[:, None]
-        rows = self.rows[places]
-        for column in range(weights.shape[1]):
-            found[:, column] = np.bincount(rows, weights=weights[:, column], minlength=self.agent_count)
-        squares = (np.square(tasks)[:, None] * self.squares[numbers]).sum(axis=0)
-        return found, np.sqrt(squares + unknown)
-
-    def score_many(
-        self, tasks: Sequence[Sequence[str]], chunk: int
-    ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """The same for many tasks, so many at a time; shapes (tasks, agents, scorers) and (tasks, scorers).
-
-        Much faster for hundreds of tasks; for a few it is not worth loading scipy.
-        """
-        from scipy.sparse import csr_matrix
-
-        shape = (len(self.vocabulary), self.agent_count)
-        # Copies, since leaving out the zeros changes them in place.
-        tables = [
-            csr_matrix((column, self.rows, self.starts), shape=shape, copy=True)
-            for column in self.weights.T.astype(float)
-        ]
-        for table in tables:
-            table.eliminate_zeros()
-        for begun in range(0, len(tasks), chunk):
-            of_tasks, unknown = self._counted_many(tasks[begun : begun + chunk])
-            found = np.empty((of_tasks.shape[0], self.agent_count, len(tables)))
-            for column, table in enumerate(tables):
-                found[:, :, column] = (of_tasks @ table).toarray()
-            yield found, np.sqrt(of_tasks.multiply(of_tasks).tocsr() @ self.squares + unknown[:, None])
+    def score(self, tasks: Sequence[Sequence[str]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What each agent gets from each scorer for the terms of each task, before the task's length counts, and that
+        length for each scorer; shapes (tasks, scorers, agents) and (tasks, scorers)."""
+        scorer_count, agent_count = self.norms.shape
+        found = np.zeros((len(tasks), scorer_count, agent_count))
+        squares = np.zeros((len(tasks), scorer_count))
+        met, everything = self._met(tasks)
+        for weighting in WEIGHTINGS:
+            own = met.of(self.view, weighting)
+            idf = own.idf(weighting, agent_count)
+            if weighting == "tfidf":
+                rarest = math.log(1 + agent_count) + 1  # which a term is that no agent has
+                rests = np.square(own.weights) * (np.square(idf) - rarest**2)
+                squares += np.bincount(own.places(scorer_count), rests, squares.size).reshape(squares.shape)
+                squares += everything[:, None] * rarest**2
+            factors = own.factors(weighting, idf)
+            self._add_rare(weighting, own, factors, found)
+            self._add_common(weighting, own, factors, found)
+        found /= self._divisors
+        return found, np.sqrt(np.maximum(squares, 0.0))
 
     def contributions(self, terms: Sequence[str], row: int) -> dict[str, NDArray[np.float64]]:
         """What each term of the task gives to one agent, by scorer."""
-        given = {}
-        for term, count in Counter(terms).items():
-            number = self.vocabulary.get(term)
-            if number is None:
-                continue
-            start, stop = self.starts[number], self.starts[number + 1]
-            place = start + np.searchsorted(self.rows[start:stop], row)
-            if place < stop and self.rows[place] == row:
-                given[term] = _sublinear(count) * self.weights[place].astype(float)
-        return given
-
-    def _counted_many(self, tasks: Sequence[Sequence[str]]) -> tuple[Any, NDArray[np.float64]]:
-        """What `_counted` says of many tasks, as a sparse matrix (tasks, terms) and the rests of their lengths."""
-        from scipy.sparse import csr_matrix
-
-        size = len(self.vocabulary)
-        numbers = [[self.vocabulary.get(term, size) for term in terms] for terms in tasks]
-        owners = np.repeat(np.arange(len(tasks)), [len(terms) for terms in tasks])
-        keys, counts = np.unique(owners * (size + 1) + np.array([*chain(*numbers)], np.int64), return_counts=True)
-        rows, columns = np.divmod(keys, size + 1)
-        is_known = columns < size
-        weights = np.array([_sublinear(count) for count in range(1, counts.max(initial=0) + 1)])[counts - 1]
-        starts = np.searchsorted(rows[is_known], np.arange(len(tasks) + 1))
-        matrix = csr_matrix((weights[is_known], columns[is_known], starts), shape=(len(tasks), size))
-        rests = [
-            self._rest(Counter(term for term in terms if term not in self.vocabulary)) if size in found else 0.0
-            for terms, found in zip(tasks, numbers, strict=True)
-        ]
-        return matrix, np.array(rests)
-
-    def _counted(self, terms: Sequence[str]) -> tuple[list[int], NDArray[np.float64], float]:
-        """The numbers of the terms that some agent has, ascending, with what they count in the task; and what all the
-        others add to the square of its length: each as the rarest term would."""
         counts = Counter(terms)
-        numbered = [(self.vocabulary.get(term), term, count) for term, count in counts.items()]
-        known = sorted((number, count) for number, _, count in numbered if number is not None)
-        rest = self._rest({term: count for number, term, count in numbered if number is None})
-        weights = np.array([_sublinear(count) for _, count in known], float)
-        return [number for number, _ in known], weights, rest
+        known = [term for term in counts if term in self.vocabulary]
+        met, _ = self._met([[term] * counts[term] for term in known])
+        scorer_count, agent_count = self.norms.shape
+        given = np.zeros((len(known), scorer_count))
+        for weighting in WEIGHTINGS:
+            own = met.of(self.view, weighting)
+            factors = own.factors(weighting, own.idf(weighting, agent_count))
+            values = [self._value(weighting, own, cell, row) for cell in range(len(own.owners))]
+            given[own.owners, own.columns] = np.array(values) * factors
+        given /= self._divisors[:, row]
+        return {term: amounts for term, amounts in zip(known, given, strict=True) if amounts.any()}
 
-    def _rest(self, unknown: Mapping[str, int]) -> float:
-        rarest = (math.log(1 + self.agent_count) + 1) ** 2
-        return sum(_sublinear(count) ** 2 for count in unknown.values()) * rarest
+    def _add_rare(
+        self, weighting: str, cells: _Cells, factors: NDArray[np.float64], found: NDArray[np.float64]
+    ) -> None:
+        """Adds what the cells of few agents give."""
+        _, scorer_count, agent_count = found.shape
+        postings = _ranges(cells.starts, cells.lengths)
+        if not len(postings):
+            return
+        rows, counts = self.rows[postings], self.counts[postings]
+        amounts = self._weighed(weighting, counts, self.norms[np.repeat(cells.columns, cells.lengths), rows])
+        amounts *= np.repeat(factors, cells.lengths)
+        if len(self.kept):
+            amounts *= self.kept[postings]
+        keys = np.repeat(cells.places(scorer_count) * agent_count, cells.lengths) + rows
+        found += np.bincount(keys, amounts, found.size).reshape(found.shape)
 
-    def _places(self, numbers: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the postings of some terms stand, one term after the other, and how many each has."""
-        starts = self.starts[numbers]
-        lengths = self.starts[np.asarray(numbers) + 1] - starts
-        ends = np.cumsum(lengths)
-        return np.arange(ends[-1]) - np.repeat(ends - lengths - starts, lengths), lengths
+    def _add_common(
+        self, weighting: str, cells: _Cells, factors: NDArray[np.float64], found: NDArray[np.float64]
+    ) -> None:
+        """Adds what the cells of many agents give."""
+        _, scorer_count, agent_count = found.shape
+        of_scorers = found.reshape(-1, agent_count)
+        places = cells.places(scorer_count)
+        common = np.flatnonzero(cells.common >= 0)
+        common = common[np.argsort(places[common], kind="stable")]
+        at_a_time = max(1, _TOGETHER // max(1, agent_count))
+        of_places, firsts = np.unique(places[common], return_index=True)
+        for place, first, last in zip(of_places.tolist(), firsts, np.append(firsts, len(common))[1:], strict=True):
+            for begun in range(first, last, at_a_time):
+                some = common[begun : min(begun + at_a_time, last)]
+                rows = cells.common[some]
+                amounts = self._weighed(weighting, self.table[rows], self.norms[place % scorer_count])
+                if len(self.table_kept):
+                    amounts *= self.table_kept[rows]
+                of_scorers[place] += factors[some] @ amounts
 
+    def _value(self, weighting: str, cells: _Cells, cell: int, row: int) -> float:
+        """What one agent gets from a cell, before its factor counts."""
+        if (common := cells.common[cell]) >= 0:
+            count, kept = self.table[common, row], self.table_kept[common, row] if len(self.table_kept) else 1.0
+        else:
+            start = cells.starts[cell]
+            place = start + np.searchsorted(self.rows[start : start + cells.lengths[cell]], row)
+            if place == start + cells.lengths[cell] or self.rows[place] != row:
+                return 0.0
+            count, kept = self.counts[place], self.kept[place] if len(self.kept) else 1.0
+        return float(self._weighed(weighting, np.array([count]), self.norms[cells.columns[cell], row])[0] * kept)
 
-def build_postings(counts: Counts, scorers: Sequence[Scorer], discounts: Counts = ()) -> Postings:
-    """The postings of one view for some scorers.
+    def _weighed(self, weighting: str, counts: NDArray[np.uint8], norms: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What counts come to by themselves, in agents of these norms."""
+        if weighting == "tfidf":
+            return SUBLINEAR[counts]
+        return np.asarray(counts * (K1 + 1) / (counts + norms.astype(float)))
 
-    `discounts` is, in the form of `counts`, how much of them does not count, since it stands in passages of less
-    weight. It is taken from what is stored at the end: a cosine would not notice that all its terms are fewer.
-    """
-    vocabulary: dict[str, int] = {}
-    collected = _collect(counts, vocabulary)
-    agent_count = len(counts)
-    columns = [_scorer_column(scorer, *collected, agent_count, len(vocabulary)) for scorer in scorers]
-    if any(discounts):
-        discounted = _collect(discounts, vocabulary)
-        columns = [
-            (keys, values * _share_kept(scorer, collected, discounted, keys), idf)
-            for scorer, (keys, values, idf) in zip(scorers, columns, strict=True)
-        ]
-    keys = _distinct(np.concatenate([np.zeros(0, np.int64), *(keys for keys, _, _ in columns)]))
-    weights = np.zeros((len(keys), len(scorers)), np.float32)
-    squares = np.zeros((len(vocabulary), len(scorers)), np.float32)
-    for number, (own, values, idf) in enumerate(columns):
-        weights[np.searchsorted(keys, own), number] = values
-        squares[:, number] = idf**2
-    terms, rows = np.divmod(keys, max(agent_count, 1))
-    starts = np.searchsorted(terms, np.arange(len(vocabulary) + 1))
-    return Postings(vocabulary, starts.astype(np.int64), rows.astype(np.int32), weights, squares, agent_count)
+    @property
+    def _divisors(self) -> NDArray[np.float64]:
+        """What the sums are divided by; shape (scorers, agents)."""
+        is_tfidf = np.array([scorer.weighting == "tfidf" for _, scorer in scorers_of(self.view)])
+        return np.where(is_tfidf[:, None], self.norms, 1.0)
 
-
-def _share_kept(scorer: Scorer, counted: _Collected, discounted: _Collected, keys: NDArray[np.int64]) -> Any:
-    """The share of a scorer's counts that is left after the discounts, for each of its keys."""
-    sums = [np.zeros(len(keys)), np.zeros(len(keys))]
-    for total, (keys_of_field, values_of_field) in zip(sums, (counted, discounted), strict=True):
-        for field in scorer.fields:
-            if field in keys_of_field:
-                np.add.at(total, np.searchsorted(keys, keys_of_field[field]), values_of_field[field])
-    return 1 - sums[1] / np.maximum(sums[0], 1e-9)
-
-
-def _collect(counts: Counts, vocabulary: dict[str, int]) -> _Collected:
-    """Every (term, agent) of each field as one number, `term * agents + agent`, with its count; sorted."""
-    keys: dict[str, list[int]] = {}
-    values: dict[str, list[float]] = {}
-    agent_count = len(counts)
-    for row, fields in enumerate(counts):
-        for field, terms in fields.items():
-            own = keys.setdefault(field, [])
-            own.extend(vocabulary.setdefault(term, len(vocabulary)) * agent_count + row for term in terms)
-            values.setdefault(field, []).extend(terms.values())
-    sorted_keys, sorted_values = {}, {}
-    for field, own in keys.items():
-        array = np.asarray(own, np.int64)
-        order = np.argsort(array)
-        sorted_keys[field] = array[order]
-        sorted_values[field] = np.asarray(values[field], float)[order]
-    return sorted_keys, sorted_values
-
-
-def _scorer_column(
-    scorer: Scorer,
-    keys_of_field: Mapping[str, NDArray[np.int64]],
-    values_of_field: Mapping[str, NDArray[np.float64]],
-    agent_count: int,
-    term_count: int,
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """A scorer's keys, their weights, and the inverse document frequency of every term."""
-    fields = [field for field in scorer.fields if field in keys_of_field]
-    if not fields:
-        return np.zeros(0, np.int64), np.zeros(0), np.zeros(term_count)
-    keys, inverse = np.unique(np.concatenate([keys_of_field[field] for field in fields]), return_inverse=True)
-    counts = np.bincount(inverse, weights=np.concatenate([values_of_field[field] for field in fields]))
-    terms, rows = np.divmod(keys, agent_count)
-    frequency = np.bincount(terms, minlength=term_count)
-    if scorer.weighting == "bm25":
-        idf = np.log(1 + (agent_count - frequency + 0.5) / (frequency + 0.5))
-        lengths = np.bincount(rows, weights=counts, minlength=agent_count)
-        norm = _K1 * (1 - _B + _B * lengths / max(lengths.mean(), 1e-9))
-        return keys, idf[terms] * counts * (_K1 + 1) / (counts + norm[rows]), idf
-    idf = np.log((1 + agent_count) / (1 + frequency)) + 1
-    weights = (1 + np.log(counts)) * idf[terms]
-    norms = np.sqrt(np.bincount(rows, weights=weights**2, minlength=agent_count))
-    return keys, weights / norms[rows] * idf[terms], idf
-
-
-def _distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Each number once, ascending; millions of them sooner than np.unique."""
-    ordered = np.sort(numbers)
-    return ordered[np.diff(ordered, prepend=-1) > 0]
+    def _met(self, tasks: Sequence[Sequence[str]]) -> tuple[_Cells, NDArray[np.float64]]:
+        """The cells that tasks meet, and for each task the squares of what all its terms count, also those that no
+        agent has."""
+        known: list[tuple[int, int, float]] = []
+        everything = np.zeros(len(tasks))
+        for owner, terms in enumerate(tasks):
+            counts = Counter(terms)
+            numbered = [(self.vocabulary.get(term), _sublinear(count)) for term, count in counts.items()]
+            known += sorted((owner, number, weight) for number, weight in numbered if number is not None)
+            everything[owner] = sum(weight**2 for _, weight in numbered)
+        owners, numbers = (np.array([each[part] for each in known], np.int64) for part in (0, 1))
+        first = self.cells[numbers].astype(np.int64)
+        sizes = self.cells[numbers + 1] - first
+        cells = _ranges(first, sizes)
+        starts = self.starts[cells].astype(np.int64)
+        common = np.searchsorted(self.common, cells)
+        is_common = self.common[np.minimum(common, len(self.common) - 1)] == cells if len(self.common) else False
+        return _Cells(
+            owners=np.repeat(owners, sizes),
+            weights=np.repeat(np.array([weight for _, _, weight in known], float), sizes),
+            columns=self.groups[cells].astype(np.int64),
+            frequency=self.frequency[cells],
+            common=np.where(is_common, common, -1),
+            starts=starts,
+            lengths=self.starts[cells + 1].astype(np.int64) - starts,
+        ), everything
 
 
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """Cells that tasks meet: `owners` are the tasks, `weights` what the term counts there, `columns` the groups, or the
+    scorers of one weighting; `frequency` says how many agents have it; `common` is the row of the table, or -1;
+    `starts` and `lengths` say where the postings are. All of the shape (cells,)."""
+
+    owners: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    columns: NDArray[np.int64]
+    frequency: NDArray[np.uint32]
+    common: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    def of(self, view: str, weighting: str) -> _Cells:
+        """Those that a scorer of this weighting looks at, its column in place of the group."""
+        columns = columns_of(view, weighting)[self.columns]
+        kept = np.flatnonzero(columns >= 0)
+        return _Cells(
+            owners=self.owners[kept],
+            weights=self.weights[kept],
+            columns=columns[kept],
+            frequency=self.frequency[kept],
+            common=self.common[kept],
+            starts=self.starts[kept],
+            lengths=self.lengths[kept],
+        )
+
+    def places(self, scorer_count: int) -> NDArray[np.int64]:
+        """The place of each in a table of the shape (tasks, scorers)."""
+        return self.owners * scorer_count + self.columns
+
+    def idf(self, weighting: str, agent_count: int) -> NDArray[np.float64]:
+        return inverse_frequency(weighting, self.frequency, agent_count)
+
+    def factors(self, weighting: str, idf: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What each counts in the task. A term's inverse document frequency counts twice in a cosine, once for the task
+        and once for the agent."""
+        return self.weights * (idf**2 if weighting == "tfidf" else idf)
+
+
+def inverse_frequency(weighting: str, frequency: NDArray[np.integer[Any]], agent_count: int) -> NDArray[np.float64]:
+    """The inverse document frequency of terms that so many agents have."""
+    if weighting == "bm25":
+        return np.asarray(np.log(1 + (agent_count - frequency + 0.5) / (frequency + 0.5)))
+    return np.asarray(np.log((1 + agent_count) / (1 + frequency)) + 1)
+
+
+def _ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers from each start on, so many each, one range after the other."""
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + lengths, lengths)
+
+
+@functools.lru_cache(maxsize=1_000)
 def _sublinear(count: int) -> float:
-    return 1.0 if count == 1 else 1 + math.log(count)
+    return 1 + math.log(count)
