@@ -128,10 +128,12 @@ class Postings:
         self, weighting: str, cells: _Cells, factors: NDArray[np.float64], found: NDArray[np.float64]
     ) -> None:
         """Adds what the cells of many agents give."""
+        common = np.flatnonzero(cells.common >= 0)
+        if not len(common):
+            return
         _, scorer_count, agent_count = found.shape
         of_scorers = found.reshape(-1, agent_count)
         places = cells.places(scorer_count)
-        common = np.flatnonzero(cells.common >= 0)
         common = common[np.argsort(places[common], kind="stable")]
         at_a_time = max(1, _TOGETHER // max(1, agent_count))
         of_places, firsts = np.unique(places[common], return_index=True)

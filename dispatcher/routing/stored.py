@@ -39,8 +39,8 @@ class StoredWords(Mapping[str, int]):
 
     def __init__(self, text: memoryview, ends: memoryview, numbers: memoryview) -> None:
         self._text = text
-        self._ends = ends.cast("Q")
-        self._numbers = numbers.cast("Q")
+        self._ends = ends.cast("I")
+        self._numbers = numbers.cast("I")
         self._seen: dict[str, int | None] = {}
 
     def __getitem__(self, word: str) -> int:
@@ -214,8 +214,8 @@ def _table(name: str, found: Container) -> NDArray[Any]:
 def _put_words(name: str, words: Mapping[str, int], sections: dict[str, Section]) -> None:
     written = sorted((word.encode("utf-8", "surrogatepass"), number) for word, number in words.items())
     sections[f"{name}.text"] = b"".join(word for word, _ in written)
-    sections[f"{name}.ends"] = np.cumsum([len(word) for word, _ in written], dtype=np.uint64).tobytes()
-    sections[f"{name}.numbers"] = np.array([number for _, number in written], np.uint64).tobytes()
+    sections[f"{name}.ends"] = np.cumsum([len(word) for word, _ in written], dtype=np.uint32).tobytes()
+    sections[f"{name}.numbers"] = np.array([number for _, number in written], np.uint32).tobytes()
 
 
 def _words(name: str, found: Container) -> StoredWords:
