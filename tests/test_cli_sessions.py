@@ -197,6 +197,7 @@ def test_a_name_that_is_none_is_told_with_the_nearest(server: ScriptedServer, di
 def test_the_json_is_of_its_schema(server: ScriptedServer, dispatch: Call, command: str) -> None:
     dispatch("--session", "beds", TASK)
     printed = dispatch("sessions", command, *(["beds"] if command == "show" else []), "--json").json
+    assert "beds" in json.dumps(printed)
     jsonschema.validate(printed, schema_of(OUTPUTS[f"sessions-{command}"]))
 
 

@@ -286,6 +286,7 @@ def growth(large: Registries, sizes: Sequence[int], plot: Path | None) -> Iterat
         4.0,
         f"{figures['build']:.1f} s / {figures['sklearn']:.1f} s",
     )
+    yield _figure("memory while that is built, MB", figures["build_memory"], None, "")
     if plot is not None:
         plot.write_text(curve({size: figures["p50"] * 1e6 for size, figures in found.items()}), encoding="utf-8")
 
@@ -293,7 +294,7 @@ def growth(large: Registries, sizes: Sequence[int], plot: Path | None) -> Iterat
 def grown(folder: Path) -> dict[str, float]:
     """The figures of one registry, from a process of its own."""
     figures: dict[str, float] = {}
-    for what in ("build", "warm", "sklearn"):
+    for what in ("build", "keep", "warm", "sklearn"):
         done = subprocess.run(
             [sys.executable, __file__, "--inside", what, str(folder)], capture_output=True, text=True, check=True
         )
@@ -314,10 +315,11 @@ def inside(what: str, folder: Path) -> dict[str, float]:
 
     if what == "build":
         router = Router(Registry.from_paths(folder).agents)
-        return {"build": seconds(lambda: router.index)}
+        return {"build": seconds(lambda: router.index), "build_memory": _memory()}
     dispatcher = Dispatcher.from_config(flags=flags)
-    dispatcher.route(TASK)  # which puts the index into the cache
-    dispatcher = Dispatcher.from_config(flags=flags)
+    dispatcher.route(TASK)  # which puts the index into the cache, for a process that has not built it
+    if what == "keep":
+        return {}
     tasks = make_tasks(dispatcher.registry.agents[:200], 100, seed=SEED)
     for task in tasks:
         dispatcher.route(task)
