@@ -423,12 +423,6 @@ def _reported(completion: Completion, scene: Scene) -> Steps:
         yield UsageReported(model=completion.model, usage=completion.usage, cost=cost)
 
 
-def _handed_over(before: Plan, after: Plan) -> HandedOver:
-    return HandedOver(
-        before=_name_of(before), after=_name_of(after), reason=after.decision.reason, is_new_subject=False
-    )
-
-
 def _name_of(plan: Plan) -> str:
     return plan.decision.agent.name if plan.decision.agent is not None else ""
 
