@@ -109,13 +109,18 @@ def add_enriched(
 def add_near_misses(
     agents: Sequence[Agent], near_misses: Iterable[NearMiss]
 ) -> tuple[list[Agent], tuple[Diagnostic, ...]]:
-    """The agents with the near misses that are theirs as further examples; one that is nobody's is noted."""
+    """The agents with the near misses that are theirs as further examples; one that is nobody's is noted.
+
+    One that an agent has already counts once: the file of a project and the same one of the package both tell it.
+    """
     tasks: dict[str, list[Passage]] = {}
     diagnostics = []
-    names = {agent.name for agent in agents}
+    known = {agent.name: {passage.text for passage in agent.enriched} for agent in agents}
     for near_miss in near_misses:
-        if near_miss.agent in names:
-            tasks.setdefault(near_miss.agent, []).append(near_miss.passage)
+        if near_miss.agent in known:
+            if near_miss.passage.text not in known[near_miss.agent]:
+                known[near_miss.agent].add(near_miss.passage.text)
+                tasks.setdefault(near_miss.agent, []).append(near_miss.passage)
         else:
             path, line = near_miss.passage.path or Path(FILE_NAME), near_miss.passage.line
             message = f'a near miss names the agent "{near_miss.agent}", which is not there'

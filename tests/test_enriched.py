@@ -261,6 +261,17 @@ def test_a_neighbour_may_stand_in_another_folder(tmp_path: Path) -> None:
     assert examples(registry)["bread-baker"] == ["my apron has flour on it"]
 
 
+def test_a_near_miss_that_two_files_tell_counts_once(tmp_path: Path) -> None:
+    for folder in ("near", "far"):
+        for name, text in {**FILES, "enriched.jsonl": lines(PIZZA, LEAK)}.items():
+            path = tmp_path / folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    twice, once = Registry.from_paths(tmp_path / "near", tmp_path / "far"), Registry.from_paths(tmp_path / "near")
+    assert examples(twice) == examples(once)
+    assert examples(once)["bread-baker"] == [*PIZZA["examples"], "my apron has flour on it"]
+
+
 def test_a_near_miss_of_nobody_is_noted(registry_of: RegistryOf) -> None:
     entry = {**ZIP, "near_misses": [{"task": "a leak", "agent": "plumber"}]}
     registry = registry_of({**FILES, "enriched.jsonl": lines(entry)})
