@@ -6,6 +6,8 @@ deciding      a task → whom it goes to
 planning      a task → whom it goes to and what is sent
 prompt        an agent and a task → what is sent
 reply         what comes out: events and the reply
+steps         what a turn yields to a driver
+scene         what surrounds a turn, and what it took so far
 loop          one turn as a generator without I/O
 drivers       what carries its steps out, waiting or not
 running       a turn by itself

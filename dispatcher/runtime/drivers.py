@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from dispatcher.errors import DispatcherError, LLMError, SessionError, UsageError
 from dispatcher.llm import Completion, LLMClient, Request, TextDelta
 from dispatcher.runtime.claude_code import Piece
-from dispatcher.runtime.loop import Ask, GetApproval, Interruption, Keep, Steps, UseTool
 from dispatcher.runtime.reply import Event, Reply, Stopped
+from dispatcher.runtime.steps import Ask, GetApproval, Interruption, Keep, Steps, UseTool
 from dispatcher.runtime.tools import Tool, checked_arguments
 from dispatcher.sessions import MemorySessionStore, SessionStore
 from dispatcher.tracing import Spanned, tool_span

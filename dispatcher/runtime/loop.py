@@ -5,13 +5,12 @@ A driver (`drivers`) carries the steps out, waiting or not; all that a turn deci
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import itertools
 import logging
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from dispatcher.errors import (
@@ -22,7 +21,7 @@ from dispatcher.errors import (
     SessionError,
     SessionStoreError,
 )
-from dispatcher.llm import COMPLETE_STOPS, NOT_SENT, Attempt, Completion, Message, Request, Usage, cost_of
+from dispatcher.llm import COMPLETE_STOPS, NOT_SENT, Attempt, Completion, Message, Request, cost_of
 from dispatcher.runtime.handoffs import Peers, ask_agent, handoff, is_of, refused, took_over
 from dispatcher.runtime.reply import (
     ABSTAINED,
@@ -30,7 +29,6 @@ from dispatcher.runtime.reply import (
     AgentAnswered,
     AgentAsked,
     DecisionMade,
-    Event,
     HandedOver,
     HistoryTrimmed,
     Plan,
@@ -41,8 +39,9 @@ from dispatcher.runtime.reply import (
     TornTurnFound,
     UsageReported,
 )
+from dispatcher.runtime.scene import Scene, Tab
+from dispatcher.runtime.steps import Ask, GetApproval, Interruption, Keep, Step, Steps, UseTool
 from dispatcher.runtime.tools import (
-    Approve,
     Tool,
     ToolCall,
     ToolResult,
@@ -51,158 +50,13 @@ from dispatcher.runtime.tools import (
     denied_result,
     unknown_result,
 )
-from dispatcher.runtime.window import Fitted, History, fit, without_calls
+from dispatcher.runtime.window import without_calls
 from dispatcher.sessions import Handoff, Turn, TurnState
 from dispatcher.sessions.turn import new_turn_id, now
-from dispatcher.settings import Price, Settings, ToolSettings
 
-__all__ = [
-    "Ask",
-    "GetApproval",
-    "Interruption",
-    "Keep",
-    "Scene",
-    "Step",
-    "Steps",
-    "UseTool",
-    "scene_of",
-    "turn_steps",
-]
+__all__ = ["turn_steps"]
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """Send a request; feed the Completion. `tools` are those it offers.
-
-    Pieces of text go straight to the caller, unless it `is_quiet`: what one agent answers to another is not for users.
-    """
-
-    request: Request
-    tools: tuple[Tool, ...] = ()
-    is_quiet: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GetApproval:
-    """Ask the caller whether a call may happen; feed the answer."""
-
-    call: ToolCall
-    approve: Approve
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UseTool:
-    """Call a tool; feed what it returned, or the Exception that it raised."""
-
-    tool: Tool
-    call: ToolCall
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keep:
-    """Write a turn to the store of its session; feed nothing."""
-
-    session_id: str
-    turn: Turn
-
-
-class Interruption(Exception):  # noqa: N818  not an error by itself: it carries one, or a wish to stop
-    """What a driver throws into the loop where a step ends otherwise than by itself.
-
-    `cause` is the exception that ended it, which is raised again once the turn is put in order; `partial` is the text
-    that had come.
-    """
-
-    def __init__(self, cause: BaseException, partial: str = "") -> None:
-        super().__init__(str(cause))
-        self.cause = cause
-        self.partial = partial
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether the caller wanted it so: closed the events, cancelled the coroutine, pressed Ctrl-C."""
-        return isinstance(self.cause, (GeneratorExit, asyncio.CancelledError, KeyboardInterrupt))
-
-
-Step = Ask | GetApproval | UseTool | Keep | Event
-Steps = Generator[Step, Any, None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """What surrounds a turn: the session that it belongs to, if any, and the prices of models.
-
-    `number` is the turn's place in its session, `before` the agent that had the conversation, and `torn` the turn
-    before it, if that was found torn. `history` are the turns to be sent again, as far as they fit into the `window`
-    (tokens); `unread` of the conversation's turns are older than those,
-    which the caller `is_told` once. `approve` is asked before each call of a tool.
-    """
-
-    prices: Mapping[str, Price] = field(default_factory=dict)
-    session_id: str | None = None
-    number: int = 1
-    before: str | None = None
-    torn: Turn | None = None
-    history: History = ()
-    unread: int = 0
-    is_told: bool = False
-    window: int = 200_000
-    approve: Approve | None = None
-    limits: ToolSettings = field(default_factory=ToolSettings)
-
-    def fitted(self, request: Request, own: Sequence[Message]) -> Fitted:
-        """The messages of a request, whose own turn's are `own`."""
-        return fit(self.history, own, system=request.system, max_tokens=request.max_tokens, window=self.window)
-
-    def told(self, dropped: int) -> Scene:
-        """The same without the oldest turns, which the caller has been told of."""
-        return dataclasses.replace(self, history=self.history[dropped:], unread=self.unread + dropped, is_told=True)
-
-    def without_older_half(self) -> Scene:
-        """The same with less history, after a request was found too long."""
-        return dataclasses.replace(self.told((len(self.history) + 1) // 2), is_told=False)
-
-
-class Tab:
-    """What agents that were asked took, and who turned to whom, until it is put into the turn.
-
-    `requests` and `attempts` count for the whole turn.
-    """
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.attempts: list[Attempt] = []
-        self.handoffs: list[Handoff] = []
-        self._usage = Usage()
-        self._cost: float | None = 0.0
-
-    def count(self, completion: Completion) -> None:
-        self.requests += 1
-        self.attempts += completion.attempts
-
-    def take(self, completion: Completion, scene: Scene) -> None:
-        self.count(completion)
-        cost = cost_of(completion.usage, completion.model, scene.prices)
-        self._usage = self._usage + completion.usage
-        self._cost = None if cost is None or self._cost is None else self._cost + cost
-
-    def settled(self, turn: Turn) -> Turn:
-        """The turn with what is on the tab, which is empty then."""
-        cost = None if turn.cost is None or self._cost is None else turn.cost + self._cost
-        if self._usage == Usage():
-            cost = turn.cost
-        turn = dataclasses.replace(
-            turn, usage=turn.usage + self._usage, cost=cost, handoffs=(*turn.handoffs, *self.handoffs)
-        )
-        self._usage, self._cost, self.handoffs = Usage(), 0.0, []
-        return turn
-
-
-def scene_of(settings: Settings, approve: Approve | None) -> Scene:
-    """The scene of a turn without a session."""
-    return Scene(prices=settings.llm.prices, window=settings.llm.context_window, approve=approve, limits=settings.tools)
 
 
 def turn_steps(plan: Plan, scene: Scene) -> Steps:

@@ -11,10 +11,12 @@ from dispatcher.decisionlog import DecisionLog
 from dispatcher.llm import LLMClient
 from dispatcher.runtime.drivers import Asking, AsyncAsking, adrive, alast_reply, awhole, drive, last_reply, whole
 from dispatcher.runtime.loading import Loaded
-from dispatcher.runtime.loop import Steps, scene_of, turn_steps
+from dispatcher.runtime.loop import turn_steps
 from dispatcher.runtime.observing import ObservedRun
 from dispatcher.runtime.planning import RunOptions, aplan_of, plan_of
 from dispatcher.runtime.reply import Event, Plan, Reply
+from dispatcher.runtime.scene import scene_of
+from dispatcher.runtime.steps import Steps
 
 __all__ = ["aevents_of", "areply_of", "events_of", "reply_of"]
 

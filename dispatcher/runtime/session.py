@@ -21,9 +21,10 @@ from dispatcher.llm import LLMClient, Message, Usage
 from dispatcher.routing import Decision, How
 from dispatcher.runtime.drivers import Asking, AsyncAsking, adrive, alast_reply, aused, awhole, drive, last_reply, whole
 from dispatcher.runtime.loading import Loaded
-from dispatcher.runtime.loop import Scene, scene_of, turn_steps
+from dispatcher.runtime.loop import turn_steps
 from dispatcher.runtime.observing import ObservedRun
 from dispatcher.runtime.reply import Event, Plan, Reply
+from dispatcher.runtime.scene import Scene, scene_of
 from dispatcher.runtime.sticky import Spoken, route_turn
 from dispatcher.runtime.window import History
 from dispatcher.sessions import SessionStore, Turn, TurnState, check_session_id, total_cost, total_usage
