@@ -230,6 +230,24 @@ def test_keys_of_a_later_release_are_left_out(store: SQLiteSessionStore, path: P
 # --- processes
 
 
+def test_a_new_file_that_another_writes_at_that_moment_is_waited_for(
+    store: SQLiteSessionStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    waits: list[float] = []
+
+    def pause(seconds: float) -> None:
+        waits.append(seconds)
+        writer.close()
+
+    monkeypatch.setattr("time.sleep", pause)
+    store.put("beds", turn_of())
+    assert len(waits) == 1
+    assert [turn.number for turn in store.turns("beds")] == [1]
+
+
 def test_many_threads_can_open_a_new_file_at_once(path: Path) -> None:
     problems: list[BaseException] = []
     start = threading.Barrier(8)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -28,6 +29,7 @@ __all__ = ["SQLiteSessionStore"]
 Result = TypeVar("Result")
 
 _BUSY_SECONDS = 20.0
+_BUSY_PAUSE = 0.005  # seconds
 _INFO = """
 SELECT s.id, s.created, s.updated, count(t.number), coalesce(sum(t.input_tokens), 0),
        coalesce(sum(t.output_tokens), 0), coalesce(sum(t.cache_write_tokens), 0), coalesce(sum(t.cache_read_tokens), 0),
@@ -145,7 +147,7 @@ class SQLiteSessionStore:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA secure_delete = ON")
@@ -154,6 +156,21 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Puts a file into write-ahead mode. Of several who do that to a new file at once, SQLite turns all but one away
+    without waiting, whatever its timeout is, so the waiting is done here."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as problem:
+            if problem.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_BUSY_PAUSE)
+        else:
+            return
 
 
 @contextmanager
