@@ -15,9 +15,10 @@ import pytest
 
 from dispatcher import Agent, ConfigError, Example, Router
 from dispatcher.agent import Passage
-from dispatcher.routing.dense import build_dense
+from dispatcher.routing.dense import DenseIndex, vectors_of
 from dispatcher.routing.encoder import Encoder, StemEncoder, load_encoder, shipped_encoder
-from dispatcher.routing.index import FEATURES, best_of, build_index
+from dispatcher.routing.index import FEATURES, best_of
+from dispatcher.routing.indexing import build_index
 from dispatcher.routing.scorers import DENSE
 from dispatcher.routing.text import Word, analyze
 from dispatcher.routing.weights import load_weights, shipped_weights
@@ -183,7 +184,7 @@ def test_the_shipped_encoder_knows_what_developers_say() -> None:
 def similar(agents: list[list[tuple[str, str, float]]], task: str) -> list[list[float]]:
     """The cosines of a task with agents given by field, text and weight: a row an agent, of prose and of examples."""
     held = [[(field, analyze(text), weight) for field, text, weight in agent] for agent in agents]
-    (found,) = build_dense(held, encoder_of()).score(words(task))
+    (found,) = DenseIndex(encoder_of(), vectors_of(held, encoder_of())).score(words(task))
     return [[round(float(cosine), 4) for cosine in row] for row in found]
 
 
@@ -198,7 +199,7 @@ def test_prose_and_examples_are_two_scorers() -> None:
 
 def test_opposite_meanings_and_words_that_are_not_known_give_nothing() -> None:
     against = StemEncoder.from_vectors(["good", "bad"], np.array([[1], [-1]], np.float32), (1.0, 0.5, 0.25))
-    index = build_dense([[("description", analyze("good"), 1.0)]], against)
+    index = DenseIndex(against, vectors_of([[("description", analyze("good"), 1.0)]], against))
     assert index.score(words("bad", "unheard", "good"))[:, 0, 0].tolist() == [0.0, 0.0, 1.0]
 
 

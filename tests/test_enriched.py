@@ -220,7 +220,7 @@ def test_stale_examples_count_half_even_where_there_are_no_others(registry_of: R
     stale = registry_of({**files, "enriched.jsonl": lines({**ZIP, "digest": "old"})})
     before, after = raw_scores(fresh, "zip of the tent"), raw_scores(stale, "zip of the tent")
     scorers = [name for name, amount in before.items() if name.startswith("example.") and amount]
-    assert {"example.tfidf", "example.phrases", "example.characters"} <= set(scorers)
+    assert {"example.tfidf", "example.phrases", "example.spelling"} <= set(scorers)
     assert [after[name] for name in scorers] == pytest.approx([before[name] / 2 for name in scorers], rel=1e-5)
     assert after["whole.tfidf"] == pytest.approx(before["whole.tfidf"] / 2, rel=1e-5)
     others = [raw_scores(registry, "stitch sews")["whole.tfidf"] for registry in (fresh, stale)]

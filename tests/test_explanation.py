@@ -262,7 +262,7 @@ def test_a_word_that_met_by_its_pieces_is_listed_with_the_one_it_met(router: Rou
 
 
 @pytest.mark.parametrize(
-    ("written", "file", "is_listed"),
+    ("written", "file", "is_alike"),
     [
         ("databse", "database", True),
         ("kubrenetes", "kubernetes", True),
@@ -271,15 +271,14 @@ def test_a_word_that_met_by_its_pieces_is_listed_with_the_one_it_met(router: Rou
         ("vegetable", "pale", False),
         ("patisserie", "user", False),
         ("frontend", "backend", False),
-        ("sql", "postgresql", False),
     ],
 )
-def test_only_words_that_share_a_good_part_of_their_pieces_are_alike(written: str, file: str, is_listed: bool) -> None:
+def test_only_words_that_share_a_good_part_of_their_pieces_meet(written: str, file: str, is_alike: bool) -> None:
     agents = [craft("one", f"The {file}."), craft("two", "Nothing."), craft("three", "Empty.")]
     decision = Router(agents, weights=WORDS_ALONE).route(written)
     explanation = explanation_of(decision, "one")
-    assert explanation.score > 0
-    assert words_of(explanation.evidence) == ({f"{written} ~ {file}"} if is_listed else set())
+    assert (explanation.score > 0) == is_alike
+    assert words_of(explanation.evidence) == ({f"{written} ~ {file}"} if is_alike else set())
     assert adds_up(decision)
 
 
@@ -369,7 +368,7 @@ def assert_true(advice: str | None, task: str, agents: tuple[Agent, ...], rules:
 @pytest.mark.parametrize(
     ("task", "left_out"),
     [
-        ("an oak gate", ["gate"]),
+        ("an oak gate", ["oak"]),
         ("rye bread for the tailor", ["rye", "bread"]),
         ("oak frames, pine shelves, boards, glued joints and tables, not a steel gate", None),
     ],
@@ -402,19 +401,19 @@ RULES = {
         'without "pine" in',
     ),
     "a boost that comes when a word goes": (
-        [Rule(none=("gate",), boost="welder", by=0.9)],
+        [Rule(none=("oak",), boost="joiner", by=0.9)],
         "an oak gate",
-        "a rule with boost: joiner",
+        "a rule with boost: welder",
     ),
     "a veto that comes when a word goes": (
-        [Rule(none=("gate",), veto="joiner")],
+        [Rule(none=("oak",), veto="welder")],
         "an oak gate",
-        "a rule with boost: joiner",
+        "a rule with boost: welder",
     ),
     "a force that comes when a word goes": (
-        [Rule(none=("gate",), force="tailor")],
+        [Rule(none=("oak",), force="tailor")],
         "an oak gate",
-        "a rule with boost: joiner",
+        "a rule with boost: welder",
     ),
     "a large boost": ([Rule(regex=".", boost="welder", by=0.9)], "a pine shelf", "a rule with boost: joiner"),
 }

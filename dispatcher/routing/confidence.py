@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FITS_FEATURES", "RIGHT_FEATURES", "confidence_features", "confidence_of"]
 
-_WHOLE, _CHARACTERS = "whole.tfidf", "whole.characters"
+_WHOLE, _SPELLING = "whole.tfidf", "whole.spelling"
 RIGHT_FEATURES = (
     "probability",
     "second",
@@ -47,7 +47,7 @@ FITS_FEATURES = (
     "words",
     "matched",
     "log_whole",
-    "log_characters",
+    "log_spelling",
     "learned",
     "is_learned",
 )
@@ -81,7 +81,7 @@ def confidence_features(
     agreement: the weighted share of features that the best leads, and first_places the plain one. mean_rank: its mean
     place in all features, as a logarithm. spread: the entropy of the softmax, 0 to 1. agents: the logarithm of their
     number. peak: how far the best cosine stands out of the mean. matched: BM25 of the best, a word of the task.
-    log_whole and log_characters: the logarithms of the largest cosines. learned: what the regression on the examples
+    log_whole and log_spelling: the logarithms of the largest cosines. learned: what the regression on the examples
     says of its own first, as log odds, 0 where there is no regression, which is_learned tells.
     """
     tasks, count = logits.shape
@@ -93,7 +93,7 @@ def confidence_features(
     first, second = _two_largest(softmax)
     first = np.clip(first, 0.001, _MOST_PROBABILITY)
     lead = np.subtract(*_two_largest(logits)) / max(np.maximum(weights, 0.0).sum(), 1e-9)
-    whole, characters = (scores.cosines(_COLUMN[scorer]) for scorer in (_WHOLE, _CHARACTERS))
+    whole, spelling = (scores.cosines(_COLUMN[scorer]) for scorer in (_WHOLE, _SPELLING))
     most_whole = whole.max(axis=1)
     entropy = -(softmax * np.log(np.maximum(softmax, 1e-12))).sum(axis=1)
     same = np.ones(tasks)
@@ -109,7 +109,7 @@ def confidence_features(
         "gate": gate * same,
         "words": np.log1p(word_counts),
         "log_whole": np.log(most_whole + _NO_LIKENESS),
-        "log_characters": np.log(characters.max(axis=1) + _NO_LIKENESS),
+        "log_spelling": np.log(spelling.max(axis=1) + _NO_LIKENESS),
         **_learned(scores.raw[:, :, _COLUMN[REGRESSION]]),
     }
 

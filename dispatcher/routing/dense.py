@@ -14,7 +14,7 @@ from dispatcher.routing.text import Word
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["DENSE_PARTS", "DenseIndex", "FieldWords", "build_dense"]
+__all__ = ["DENSE_PARTS", "DenseIndex", "FieldWords", "vectors_of"]
 
 DENSE_PARTS: tuple[Collection[str], ...] = (
     frozenset({"name", "description"}),
@@ -32,7 +32,7 @@ class DenseIndex:
     """`vectors` has the shape (2, agents, dimensions): of the agents' prose, and of their examples."""
 
     encoder: Encoder
-    vectors: NDArray[np.float64]
+    vectors: NDArray[np.float32]
 
     def score(self, tasks: Sequence[Sequence[Word]]) -> NDArray[np.float64]:
         """The cosines, at least 0; shape (tasks, agents, 2)."""
@@ -41,8 +41,8 @@ class DenseIndex:
         return np.asarray(np.maximum(cosines, 0.0))
 
 
-def build_dense(agents: Sequence[FieldWords], encoder: Encoder) -> DenseIndex:
-    """The vectors of all agents."""
+def vectors_of(agents: Sequence[FieldWords], encoder: Encoder) -> NDArray[np.float32]:
+    """The vectors of some agents, of the shape that DenseIndex has them in."""
     parts = [
         encoder.encode([[word for field, words, _ in agent if field in fields for word in words] for agent in agents])
         for fields in DENSE_PARTS
@@ -57,4 +57,4 @@ def build_dense(agents: Sequence[FieldWords], encoder: Encoder) -> DenseIndex:
         np.add.at(of_examples, list(rows), np.array(weights)[:, None] * encoder.encode(texts))
         np.maximum.at(strongest, list(rows), weights)
     # A mean does not notice that all which it is of counts less.
-    return DenseIndex(encoder, np.stack([prose, unit(of_examples) * strongest[:, None]]))
+    return np.stack([prose, unit(of_examples) * strongest[:, None]]).astype(np.float32)

@@ -19,7 +19,7 @@ from dispatcher.routing.dense import DENSE_PARTS
 from dispatcher.routing.index import FEATURES, Index
 from dispatcher.routing.passages import keywords, passages
 from dispatcher.routing.scorers import DENSE, KEYWORDS, WHOLE
-from dispatcher.routing.text import VIEWS, Word, all_pieces, analyze, content_stems
+from dispatcher.routing.text import Word, all_pieces, analyze, content_stems
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +29,7 @@ __all__ = ["amounts_by_field", "evidence_of"]
 _MOST_EVIDENCE = 12
 _LEAST_SHARE = 0.005
 _LEAST_ALIKE = 0.25  # of the pieces of two words, lest any be listed that only end alike
+_BY_SPELLING = ("spelling", "pieces")
 _WITH_VECTORS = frozenset({"example"}).union(*DENSE_PARTS)
 
 _Amounts = dict[str, dict[str, float]]  # by field, then by term or word
@@ -60,12 +61,12 @@ def evidence_of(
     index: Index, agent: Agent, row: int, words: Sequence[Word], shares: NDArray[np.float64]
 ) -> tuple[Evidence, ...]:
     """The passages that gave most; `shares` is what a raw amount of each feature counts in the score."""
-    given, of_pieces = _given_by_field(index, row, words, shares)
+    given, by_spelling = _given_by_field(index, row, words, shares)
     held = [_held(passage) for passage in passages(agent)]
     found: list[Evidence] = []
     for field, amounts in given.items():
         found.extend(_shared_out(field, amounts, _of_field(field, held), agent))
-    for field, amounts in of_pieces.items():
+    for field, amounts in by_spelling.items():
         found.extend(_alike(field, amounts, _of_field(field, held), agent))
     found.extend(_keyword_evidence(index, agent, row, words, float(shares[FEATURES.index(KEYWORDS)])))
     found.extend(_nearest_in_meaning(index, agent, row, words, shares, held))
@@ -77,21 +78,21 @@ def evidence_of(
 def _given_by_field(
     index: Index, row: int, words: Sequence[Word], shares: NDArray[np.float64]
 ) -> tuple[_Amounts, _Amounts]:
-    """What each term gave in each field; and what the pieces of each word gave, where the word itself did not meet."""
+    """What each term gave in each field; and what each word gave by its spelling, where it did not meet itself."""
     given: _Amounts = defaultdict(lambda: defaultdict(float))
-    of_pieces: _Amounts = defaultdict(lambda: defaultdict(float))
+    by_spelling: _Amounts = defaultdict(lambda: defaultdict(float))
     owners = {piece: word.written for word in reversed(words) for piece in all_pieces([word])}
     stems = {word.written: word.stem for word in words}
     for view, term, amounts in index.contributions(words, row):
         for name, amount in zip(FEATURES, amounts * shares, strict=True):
-            if amount and view == "characters":
-                of_pieces[name.split(".")[0]][owners[term]] += float(amount)
+            if amount and view in _BY_SPELLING:
+                by_spelling[name.split(".")[0]][owners[term] if view == "pieces" else term] += float(amount)
             elif amount:
                 given[name.split(".")[0]][term] += float(amount)
-    for field, of_words in of_pieces.items():
+    for field, of_words in by_spelling.items():
         for written in [written for written in of_words if stems[written] in given.get(field, ())]:
             given[field][stems[written]] += of_words.pop(written)
-    return given, of_pieces
+    return given, by_spelling
 
 
 def _of_field(field: str, held: Sequence[_Held]) -> list[_Held]:
@@ -107,9 +108,9 @@ def _alike(field: str, amounts: Mapping[str, float], held: Sequence[_Held], agen
     for entry in held:
         for word in entry.words:
             places.setdefault(word, entry.passage)
-    pieces = {word: frozenset(VIEWS["characters"]([word])) for word in places}
+    pieces = {word: frozenset(all_pieces([word])) for word in places}
     for written, amount in amounts.items():
-        own = frozenset(VIEWS["characters"](analyze(written)))
+        own = frozenset(all_pieces(analyze(written)))
         likeness, word = max(((_likeness(own, pieces[word]), word) for word in places), key=itemgetter(0))
         if likeness >= _LEAST_ALIKE:
             passage = places[word]

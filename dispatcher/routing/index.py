@@ -1,11 +1,10 @@
-"""The index: all routable agents in all views, and what every scorer says of a task.
+"""The index: all routable agents, and what every scorer says of a task.
 
 Knows of no weights: it gives each agent a row of numbers, and how they are put together is learned elsewhere.
 """
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,22 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dispatcher.agent import Agent
-from dispatcher.progress import Progress
-from dispatcher.routing.dense import DenseIndex, build_dense
-from dispatcher.routing.encoder import Encoder
-from dispatcher.routing.postings import Postings
-from dispatcher.routing.postings_builder import PostingsBuilder
-from dispatcher.routing.regression import ExampleRegression, fit_regression
-from dispatcher.routing.scorers import DENSE, KEYWORDS, REGRESSION, SCORERS, scorers_of
-from dispatcher.routing.text import VIEWS, Word, analyze, content_stems, readings
+from dispatcher.routing.dense import DenseIndex
+from dispatcher.routing.postings import VIEW_NAMES, Postings, Query
+from dispatcher.routing.regression import ExampleRegression
+from dispatcher.routing.scorers import DENSE, KEYWORDS, REGRESSION, SCORERS
+from dispatcher.routing.spelling import Spelling
+from dispatcher.routing.text import VIEWS, Word, readings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FEATURES", "Index", "TaskScores", "best_of", "build_index"]
+__all__ = ["FEATURES", "LONGEST_KEYWORD", "Index", "TaskScores", "best_of"]
 
 FEATURES: tuple[str, ...] = (*(scorer.name for scorer in SCORERS), KEYWORDS, REGRESSION, *DENSE)
+_OF_POSTINGS = slice(len(SCORERS))
 _KEYWORDS, _REGRESSION = FEATURES.index(KEYWORDS), FEATURES.index(REGRESSION)
 _DENSE = [FEATURES.index(name) for name in DENSE]
 
@@ -39,15 +36,8 @@ _LEAST_BEST = np.array([_FULL_LIKENESS if name in DENSE else 0.0 for name in FEA
 # Log odds say by themselves how clear they are, so they are not divided by the best, but by about what a clear one is.
 _CLEAR_LOG_ODDS = 10.0
 _IS_LOG_ODDS = np.array([name == REGRESSION for name in FEATURES])
-_LONGEST_KEYWORD = 4  # words
+LONGEST_KEYWORD = 4  # words
 _CELLS_AT_A_TIME = 250_000  # of the tables of many tasks: 2 MB, which stay near the processor
-
-# Where examples are much of what is known of the agents, it pays to learn from them; and it costs the square of their
-# number, and memory too, for each agent, so there is a limit.
-_EXAMPLE_SHARE_TO_LEARN = 0.35
-_FEWEST_EXAMPLES_TO_LEARN = 4  # an agent, in the mean
-_MOST_DOCUMENTS_TO_LEARN = 6_000
-_MOST_WORK_TO_LEARN = 6_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +89,26 @@ def best_of(raw: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The postings by view, the agents of each keyword, their vectors, the regression where there is one, and the
-    share of examples in what is known of the agents."""
+    """The postings, the spelling of the words of all agents, the agents of each keyword, their vectors, the
+    regression where there is one, and how many words of examples, descriptions and bodies each agent has; the shape of
+    `sizes` is (agents, 3)."""
 
-    postings: Mapping[str, Postings]
+    postings: Postings
+    spelling: Spelling
     keywords: Mapping[tuple[str, ...], tuple[int, ...]]
     dense: DenseIndex
     regression: ExampleRegression | None
-    example_share: float
-    agent_count: int
+    sizes: NDArray[np.uint32]
+
+    @property
+    def agent_count(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def example_share(self) -> float:
+        """The share of examples in what is known of the agents."""
+        examples, descriptions, bodies = self.sizes.sum(axis=0, dtype=int).tolist()
+        return float(examples / max(1, examples + descriptions + bodies))
 
     def score(self, words: Sequence[Word]) -> TaskScores:
         """What every feature says of every agent for one task."""
@@ -123,10 +124,8 @@ class Index:
         # The agents of a column lie side by side, as they are gone through column by column.
         raw = np.zeros((len(tasks), len(FEATURES), self.agent_count)).transpose(0, 2, 1)
         lengths = np.ones((len(tasks), len(FEATURES)))
-        for view, postings in self.postings.items():
-            columns = _columns(view)
-            found, lengths[:, columns] = postings.score([VIEWS[view](words) for words in tasks])
-            raw[:, :, columns] = found.transpose(0, 2, 1)
+        found, lengths[:, _OF_POSTINGS] = self.postings.score([self._queries(words) for words in tasks])
+        raw[:, :, _OF_POSTINGS] = found.transpose(0, 2, 1)
         return self._completed(raw, lengths, tasks)
 
     def _completed(
@@ -147,92 +146,25 @@ class Index:
             tuple(stems[start : start + size])
             for stems in readings(words)
             for start in range(len(stems))
-            for size in range(1, min(_LONGEST_KEYWORD, len(stems) - start) + 1)
+            for size in range(1, min(LONGEST_KEYWORD, len(stems) - start) + 1)
         )
         return [span for span in dict.fromkeys(spans) if span in self.keywords]
 
     def contributions(self, words: Sequence[Word], row: int) -> Iterator[tuple[str, str, NDArray[np.float64]]]:
         """What each term of the task gives to one agent: view, term, and an amount a feature."""
-        for view, postings in self.postings.items():
-            columns = _columns(view)
-            for term, amounts in postings.contributions(VIEWS[view](words), row).items():
-                given = np.zeros(len(FEATURES))
-                given[columns] = amounts
-                yield view, term, given
+        met = [(view, *entry) for view in VIEW_NAMES for entry in Counter(VIEWS[view](words)).items()]
+        given = np.zeros((len(met), len(FEATURES)))
+        given[:, _OF_POSTINGS] = self.postings.contributions(
+            [self._query(view, {term: count}) for view, term, count in met], row
+        )
+        yield from ((view, term, amounts) for (view, term, _), amounts in zip(met, given, strict=True) if amounts.any())
         for view, term, amount in self.regression.contributions(words, row) if self.regression is not None else ():
-            given = np.zeros(len(FEATURES))
-            given[_REGRESSION] = amount
-            yield view, term, given
+            of_term = np.zeros(len(FEATURES))
+            of_term[_REGRESSION] = amount
+            yield view, term, of_term
 
+    def _queries(self, words: Sequence[Word]) -> Iterator[Query]:
+        return (self._query(view, Counter(VIEWS[view](words))) for view in VIEW_NAMES)
 
-def _columns(view: str) -> list[int]:
-    """The columns of a view's scorers."""
-    return [place for place, _ in scorers_of(view)]
-
-
-def build_index(agents: Sequence[Agent], encoder: Encoder, progress: Progress | None = None) -> Index:
-    """Indexes agents; their order is that of the rows."""
-    from dispatcher.routing.passages import passages
-
-    tell = functools.partial(progress or _tell_nobody, "indexing")
-    steps = 2 * len(agents)  # the counting of each view takes about as long as reading, all together
-    read = []
-    for number, agent in enumerate(agents, start=1):
-        read.append([(passage.field, analyze(passage.text), passage.weight) for passage in passages(agent)])
-        tell(number, steps)
-    sizes: Counter[str] = Counter()
-    for of_agent in read:
-        for field, words, _ in of_agent:
-            sizes[field] += len(words)
-    share = sizes["example"] / max(1, sum(sizes[field] for field in ("example", "description", "body")))
-    postings = {}
-    for number, view in enumerate(VIEWS, start=1):
-        builder = PostingsBuilder(view)
-        for of_agent in read:
-            builder.add(of_agent)
-        postings[view] = builder.build()
-        tell(len(agents) + number * len(agents) // len(VIEWS), steps)
-    return Index(
-        keywords=_keywords(agents),
-        postings=postings,
-        dense=build_dense(read, encoder),
-        regression=_learn(agents) if share > _EXAMPLE_SHARE_TO_LEARN else None,
-        example_share=share,
-        agent_count=len(agents),
-    )
-
-
-def _tell_nobody(what: str, done: int, total: int) -> None:
-    """Nobody wants to know."""
-
-
-def _keywords(agents: Sequence[Agent]) -> dict[tuple[str, ...], tuple[int, ...]]:
-    """The short triggers and topics of all agents, as stems, with the rows of those who have them."""
-    from dispatcher.routing.passages import keywords
-
-    rows: dict[tuple[str, ...], dict[int, None]] = {}
-    for row, agent in enumerate(agents):
-        for keyword in keywords(agent):
-            stems = tuple(content_stems(analyze(keyword.text)))
-            if 0 < len(stems) <= _LONGEST_KEYWORD:
-                rows.setdefault(stems, {})[row] = None
-    return {stems: tuple(found) for stems, found in rows.items()}
-
-
-def _learn(agents: Sequence[Agent]) -> ExampleRegression | None:
-    documents, rows, weights = [], [], []
-    for row, agent in enumerate(agents):
-        for text, weight in ((f"{agent.name} {agent.description}", 1.0), *_example_tasks(agent)):
-            documents.append(analyze(text))
-            rows.append(row)
-            weights.append(weight)
-    work = len(documents) ** 2 * len(agents)
-    is_too_little = len(documents) < (1 + _FEWEST_EXAMPLES_TO_LEARN) * len(agents)
-    is_too_much = len(documents) > _MOST_DOCUMENTS_TO_LEARN or work > _MOST_WORK_TO_LEARN
-    return None if is_too_little or is_too_much else fit_regression(documents, rows, len(agents), weights)
-
-
-def _example_tasks(agent: Agent) -> list[tuple[str, float]]:
-    """The example tasks of an agent with what each counts."""
-    written = [(example.user, 1.0) for example in agent.examples]
-    return [*written, *((passage.text, passage.weight) for passage in agent.enriched)]
+    def _query(self, view: str, counts: Mapping[str, int]) -> Query:
+        return self.spelling.query(counts) if view == "spelling" else self.postings.query(view, counts)

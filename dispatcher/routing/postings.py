@@ -1,4 +1,4 @@
-"""One view of all agents as postings: for each term and group of fields the agents that have it, and how often.
+"""The words of all agents as postings: for each term and group of fields the agents that have it, and how often.
 
 Counts are kept in place of weights, in a byte each: what a scorer makes of a count follows from it, from how many
 agents have the term and from a number an agent, so that scorers over the same fields share their postings and a large
@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import functools
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dispatcher.routing.scorers import scorers_of
+from dispatcher.routing.scorers import SCORERS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Postings", "columns_of", "groups_of"]
+__all__ = ["GROUPS", "VIEW_NAMES", "Postings", "Query", "columns_of", "sublinear"]
 
 K1, B = 1.2, 0.75  # BM25's usual constants
 WEIGHTINGS = ("tfidf", "bm25")
@@ -31,34 +30,47 @@ _TOGETHER = 65_536  # counts that are summed at a time, so that they stay near t
 SUBLINEAR = np.concatenate([[0.0], 1 + np.log(np.arange(1, MOST_COUNTED + 1))])
 """What a count weighs in a TF-IDF scorer."""
 
+GROUPS = tuple(dict.fromkeys((scorer.view, scorer.fields) for scorer in SCORERS))
+"""What is compared: groups of fields, each in a view."""
+
+VIEW_NAMES = tuple(dict.fromkeys(view for view, _ in GROUPS))
+_VIEW_OF_GROUP = np.array([VIEW_NAMES.index(view) for view, _ in GROUPS])
+_VIEW_OF_SCORER = np.array([VIEW_NAMES.index(scorer.view) for scorer in SCORERS])
+_IS_TFIDF = np.array([scorer.weighting == "tfidf" for scorer in SCORERS])
+
 
 @functools.cache
-def groups_of(view: str) -> tuple[tuple[str, ...], ...]:
-    """The groups of fields that the scorers of a view compare."""
-    return tuple(dict.fromkeys(scorer.fields for _, scorer in scorers_of(view)))
+def columns_of(weighting: str) -> NDArray[np.int64]:
+    """For each group the column of its scorer of that weighting; -1 without one."""
+    columns = {
+        (scorer.view, scorer.fields): column for column, scorer in enumerate(SCORERS) if scorer.weighting == weighting
+    }
+    return np.array([columns.get(group, -1) for group in GROUPS])
 
 
-@functools.cache
-def columns_of(view: str, weighting: str) -> NDArray[np.int64]:
-    """For each group the column of its scorer of that weighting, among the scorers of the view; -1 without one."""
-    scorers = [scorer for _, scorer in scorers_of(view)]
-    places = {scorer.fields: column for column, scorer in enumerate(scorers) if scorer.weighting == weighting}
-    return np.array([places.get(fields, -1) for fields in groups_of(view)])
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The terms of a task in one view: the numbers of those that are known, ascending, what each counts, and the sum of
+    the squares of what the others count."""
+
+    view: str
+    numbers: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    unknown: float
 
 
 @dataclass(frozen=True, slots=True)
 class Postings:
-    """The postings of one view.
+    """The postings of all groups.
 
-    A cell is a term in a group of fields. `cells[t]` to `cells[t + 1]` are those of term t; `groups` says of which
-    group each is, `frequency` how many agents have it, and `starts[c]` to `starts[c + 1]` are the postings of cell c:
-    `rows`, the agents, and `counts`. Those of `common` cells, whose numbers ascend, stand in `table` instead, of the
-    shape (common cells, agents). `kept` and `table_kept` are the share of each count that counts at the end, where the
-    rest stands in passages of less weight; they are empty where all count in full. `norms`, of the shape (scorers,
-    agents), is what a TF-IDF sum is divided by, and what BM25 adds to a count.
+    A cell is a term in a group. `cells[t]` to `cells[t + 1]` are those of term t; `groups` says of which group each is,
+    `frequency` how many agents have it, and `starts[c]` to `starts[c + 1]` are the postings of cell c: `rows`, the
+    agents, and `counts`. Those of `common` cells, whose numbers ascend, stand in `table` instead, of the shape (common
+    cells, agents). `kept` and `table_kept` are the share of each count that counts at the end, where the rest stands in
+    passages of less weight; they are empty where all count in full. `lengths`, of the shape (groups, agents), says how
+    many terms each has, and `norms`, (scorers, agents), what a TF-IDF sum is divided by, and what BM25 adds to a count.
     """
 
-    view: str
     vocabulary: Mapping[str, int]
     cells: NDArray[np.uint32]
     groups: NDArray[np.uint8]
@@ -70,54 +82,67 @@ class Postings:
     common: NDArray[np.uint32]
     table: NDArray[np.uint8]
     table_kept: NDArray[np.float16]
+    lengths: NDArray[np.uint32]
     norms: NDArray[np.float32]
 
-    def score(self, tasks: Sequence[Sequence[str]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What each agent gets from each scorer for the terms of each task, before the task's length counts, and that
+    def query(self, view: str, counts: Mapping[str, int]) -> Query:
+        """The terms of a task in a view, by how often each stands in it."""
+        numbered = [(self.vocabulary.get(term), sublinear(count)) for term, count in counts.items()]
+        known = sorted((number, weight) for number, weight in numbered if number is not None)
+        return Query(
+            view=view,
+            numbers=np.array([number for number, _ in known], np.int64),
+            weights=np.array([weight for _, weight in known], float),
+            unknown=sum(weight**2 for number, weight in numbered if number is None),
+        )
+
+    def score(self, tasks: Sequence[Iterable[Query]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What each agent gets from each scorer for the queries of each task, before the task's length counts, and that
         length for each scorer; shapes (tasks, scorers, agents) and (tasks, scorers)."""
         scorer_count, agent_count = self.norms.shape
         found = np.zeros((len(tasks), scorer_count, agent_count))
-        squares = np.zeros((len(tasks), scorer_count))
-        met, everything = self._met(tasks)
+        everything = np.zeros((len(tasks), len(VIEW_NAMES)))
+        asked = [(owner, query) for owner, queries in enumerate(tasks) for query in queries]
+        for owner, query in asked:
+            everything[owner, VIEW_NAMES.index(query.view)] += np.square(query.weights).sum() + query.unknown
+        met = self._met(asked)
+        rarest = math.log(1 + agent_count) + 1  # which a term is that no agent has
+        squares = everything[:, _VIEW_OF_SCORER] * rarest**2
         for weighting in WEIGHTINGS:
-            own = met.of(self.view, weighting)
+            own = met.of(weighting)
             idf = own.idf(weighting, agent_count)
             if weighting == "tfidf":
-                rarest = math.log(1 + agent_count) + 1  # which a term is that no agent has
                 rests = np.square(own.weights) * (np.square(idf) - rarest**2)
                 squares += np.bincount(own.places(scorer_count), rests, squares.size).reshape(squares.shape)
-                squares += everything[:, None] * rarest**2
             factors = own.factors(weighting, idf)
             self._add_rare(weighting, own, factors, found)
             self._add_common(weighting, own, factors, found)
-        found /= self._divisors
+        found[:, _IS_TFIDF] /= self.norms[_IS_TFIDF]
         return found, np.sqrt(np.maximum(squares, 0.0))
 
-    def contributions(self, terms: Sequence[str], row: int) -> dict[str, NDArray[np.float64]]:
-        """What each term of the task gives to one agent, by scorer."""
-        counts = Counter(terms)
-        known = [term for term in counts if term in self.vocabulary]
-        met, _ = self._met([[term] * counts[term] for term in known])
+    def contributions(self, queries: Sequence[Query], row: int) -> NDArray[np.float64]:
+        """What each of some queries gives to one agent; shape (queries, scorers)."""
+        met = self._met(list(enumerate(queries)))
         scorer_count, agent_count = self.norms.shape
-        given = np.zeros((len(known), scorer_count))
+        given = np.zeros((len(queries), scorer_count))
         for weighting in WEIGHTINGS:
-            own = met.of(self.view, weighting)
+            own = met.of(weighting)
             factors = own.factors(weighting, own.idf(weighting, agent_count))
-            values = [self._value(weighting, own, cell, row) for cell in range(len(own.owners))]
-            given[own.owners, own.columns] = np.array(values) * factors
-        given /= self._divisors[:, row]
-        return {term: amounts for term, amounts in zip(known, given, strict=True) if amounts.any()}
+            values = np.array([self._value(weighting, own, cell, row) for cell in range(len(own.owners))])
+            given += np.bincount(own.places(scorer_count), values * factors, given.size).reshape(given.shape)
+        return given / np.where(_IS_TFIDF, self.norms[:, row], 1.0)
 
     def _add_rare(
         self, weighting: str, cells: _Cells, factors: NDArray[np.float64], found: NDArray[np.float64]
     ) -> None:
         """Adds what the cells of few agents give."""
         _, scorer_count, agent_count = found.shape
-        postings = _ranges(cells.starts, cells.lengths)
+        postings = ranges(cells.starts, cells.lengths)
         if not len(postings):
             return
         rows, counts = self.rows[postings], self.counts[postings]
-        amounts = self._weighed(weighting, counts, self.norms[np.repeat(cells.columns, cells.lengths), rows])
+        norms = self.norms[np.repeat(cells.columns, cells.lengths), rows] if weighting == "bm25" else self.norms[:0]
+        amounts = self._weighed(weighting, counts, norms)
         amounts *= np.repeat(factors, cells.lengths)
         if len(self.kept):
             amounts *= self.kept[postings]
@@ -164,38 +189,31 @@ class Postings:
             return SUBLINEAR[counts]
         return np.asarray(counts * (K1 + 1) / (counts + norms.astype(float)))
 
-    @property
-    def _divisors(self) -> NDArray[np.float64]:
-        """What the sums are divided by; shape (scorers, agents)."""
-        is_tfidf = np.array([scorer.weighting == "tfidf" for _, scorer in scorers_of(self.view)])
-        return np.where(is_tfidf[:, None], self.norms, 1.0)
-
-    def _met(self, tasks: Sequence[Sequence[str]]) -> tuple[_Cells, NDArray[np.float64]]:
-        """The cells that tasks meet, and for each task the squares of what all its terms count, also those that no
-        agent has."""
-        known: list[tuple[int, int, float]] = []
-        everything = np.zeros(len(tasks))
-        for owner, terms in enumerate(tasks):
-            counts = Counter(terms)
-            numbered = [(self.vocabulary.get(term), _sublinear(count)) for term, count in counts.items()]
-            known += sorted((owner, number, weight) for number, weight in numbered if number is not None)
-            everything[owner] = sum(weight**2 for _, weight in numbered)
-        owners, numbers = (np.array([each[part] for each in known], np.int64) for part in (0, 1))
+    def _met(self, queries: Sequence[tuple[int, Query]]) -> _Cells:
+        """The cells that queries meet, each with the number of the task whose it is."""
+        numbers = joined([query.numbers for _, query in queries], np.int64)
+        weights = joined([query.weights for _, query in queries], np.float64)
+        counts = [len(query.numbers) for _, query in queries]
+        owners = np.repeat(np.array([owner for owner, _ in queries], np.int64), counts)
+        views = np.repeat(np.array([VIEW_NAMES.index(query.view) for _, query in queries], np.int64), counts)
         first = self.cells[numbers].astype(np.int64)
         sizes = self.cells[numbers + 1] - first
-        cells = _ranges(first, sizes)
+        cells, terms = ranges(first, sizes), np.repeat(np.arange(len(numbers)), sizes)
+        groups = self.groups[cells]
+        asked = np.flatnonzero(_VIEW_OF_GROUP[groups] == views[terms])
+        cells, terms = cells[asked], terms[asked]
         starts = self.starts[cells].astype(np.int64)
         common = np.searchsorted(self.common, cells)
         is_common = self.common[np.minimum(common, len(self.common) - 1)] == cells if len(self.common) else False
         return _Cells(
-            owners=np.repeat(owners, sizes),
-            weights=np.repeat(np.array([weight for _, _, weight in known], float), sizes),
-            columns=self.groups[cells].astype(np.int64),
+            owners=owners[terms],
+            weights=weights[terms],
+            columns=groups[asked].astype(np.int64),
             frequency=self.frequency[cells],
             common=np.where(is_common, common, -1),
             starts=starts,
             lengths=self.starts[cells + 1].astype(np.int64) - starts,
-        ), everything
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +230,9 @@ class _Cells:
     starts: NDArray[np.int64]
     lengths: NDArray[np.int64]
 
-    def of(self, view: str, weighting: str) -> _Cells:
+    def of(self, weighting: str) -> _Cells:
         """Those that a scorer of this weighting looks at, its column in place of the group."""
-        columns = columns_of(view, weighting)[self.columns]
+        columns = columns_of(weighting)[self.columns]
         kept = np.flatnonzero(columns >= 0)
         return _Cells(
             owners=self.owners[kept],
@@ -246,12 +264,18 @@ def inverse_frequency(weighting: str, frequency: NDArray[np.integer[Any]], agent
     return np.asarray(np.log((1 + agent_count) / (1 + frequency)) + 1)
 
 
-def _ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+def ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """The numbers from each start on, so many each, one range after the other."""
     ends = np.cumsum(lengths)
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + lengths, lengths)
 
 
+def joined(parts: Sequence[NDArray[Any]], kind: type) -> NDArray[Any]:
+    """Arrays one after the other; an empty one where there are none."""
+    return np.concatenate(parts) if parts else np.zeros(0, kind)
+
+
 @functools.lru_cache(maxsize=1_000)
-def _sublinear(count: int) -> float:
+def sublinear(count: int) -> float:
+    """What a term counts that stands so often in a task."""
     return 1 + math.log(count)

@@ -1,27 +1,21 @@
-"""The building of postings: agents one after the other, and everything turned round at the end."""
+"""The building of postings: agents one after the other, turned round a run at a time and put together at the end.
+
+The terms of a few hundred agents are numbers in one list, sorted at once; so neither the texts of all agents nor more
+than one copy of their postings need be in memory.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from array import array
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dispatcher.routing.dense import FieldWords
-from dispatcher.routing.postings import (
-    K1,
-    MOST_COUNTED,
-    SUBLINEAR,
-    B,
-    Postings,
-    columns_of,
-    groups_of,
-    inverse_frequency,
-)
-from dispatcher.routing.scorers import scorers_of
+from dispatcher.routing.norms import with_norms
+from dispatcher.routing.postings import GROUPS, MOST_COUNTED, Postings
 from dispatcher.routing.text import VIEWS
 
 if TYPE_CHECKING:
@@ -30,172 +24,145 @@ if TYPE_CHECKING:
 __all__ = ["PostingsBuilder"]
 
 _COMMON_SHARE = 0.25  # of the agents; from a third on a row of counts takes less room, and it is sooner summed anyway
-_AT_A_TIME = 1_000_000  # postings whose weights are worked out together
+_TERMS_A_RUN = 1_000_000
+
+_SOURCES = tuple(dict.fromkeys((view, field) for view, fields in GROUPS for field in fields))
+"""Where terms come from: a field in a view."""
+
+_VIEWS_OF_FIELD = {
+    wanted: [(view, number) for number, (view, field) in enumerate(_SOURCES) if field == wanted]
+    for _, wanted in _SOURCES
+}
+_HAS_SOURCE = np.array([[view == own and field in fields for view, field in _SOURCES] for own, fields in GROUPS])
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The postings of some agents, by term and group, and the agents ascending within them. A key is the number of a
+    term times that of all groups, plus that of the group; `kept` is None where all count in full."""
+
+    keys: NDArray[np.uint32]
+    rows: NDArray[np.uint32]
+    counts: NDArray[np.uint8]
+    kept: NDArray[np.float16] | None
+    lengths: NDArray[np.int64]
 
 
 class PostingsBuilder:
-    """Collects what the agents have in one view."""
+    """Collects what the agents have."""
 
-    def __init__(self, view: str) -> None:
-        self._view = view
-        self._fields = frozenset(field for group in groups_of(view) for field in group)
+    def __init__(self) -> None:
         self._vocabulary: defaultdict[str, int] = defaultdict()
         self._vocabulary.default_factory = self._vocabulary.__len__  # a new term gets the next number
-        self._terms: list[NDArray[np.uint32]] = []  # an entry an agent and group, as in the lists that follow
-        self._counts: list[NDArray[np.uint8]] = []
-        self._lengths: list[int] = []
-        self._kept: dict[int, NDArray[np.float16]] = {}  # only where something does not count in full
+        self._agent_count = 0
+        self._runs: list[_Run] = []
+        self._begin_run()
+
+    def _begin_run(self) -> None:
+        self._first = self._agent_count
+        self._terms = array("I")
+        self._passages: list[tuple[int, int, int, float]] = []  # source, agent, how many terms, what they count
 
     def add(self, agent: FieldWords) -> None:
         """Takes up the next agent."""
-        terms: dict[str, list[str]] = {}
-        lost: dict[str, Counter[str]] = {}
+        number_of = self._vocabulary.__getitem__
         for field, words, weight in agent:
-            if field in self._fields:
-                own = VIEWS[self._view](words)
-                terms.setdefault(field, []).extend(own)
-                if weight < 1:
-                    discount = lost.setdefault(field, Counter())
-                    for term in own:
-                        discount[term] += 1 - weight  # type: ignore[assignment]
-        for group in groups_of(self._view):
-            self._add_group([terms[field] for field in group if field in terms], [lost[f] for f in group if f in lost])
+            for view, source in _VIEWS_OF_FIELD.get(field, ()):
+                terms = VIEWS[view](words)
+                self._terms.extend(map(number_of, terms))
+                self._passages.append((source, self._agent_count, len(terms), weight))
+        self._agent_count += 1
+        if len(self._terms) >= _TERMS_A_RUN:
+            self._end_run()
 
-    def _add_group(self, fields: Sequence[Sequence[str]], lost: Sequence[Counter[str]]) -> None:
-        counts: Counter[str] = Counter()
-        for terms in fields:
-            counts.update(terms)
-        if lost:
-            shares = (1 - sum(field[term] for field in lost) / count for term, count in counts.items())
-            self._kept[len(self._terms)] = np.fromiter(shares, np.float16, len(counts))
-        self._terms.append(np.fromiter(map(self._vocabulary.__getitem__, counts), np.uint32, len(counts)))
-        found = np.fromiter(counts.values(), np.int64, len(counts))
-        self._counts.append(np.minimum(found, MOST_COUNTED).astype(np.uint8))
-        self._lengths.append(int(found.sum()))
+    def _end_run(self) -> None:
+        """Turns round what was added since the last run."""
+        count = self._agent_count - self._first
+        terms = np.array(self._terms, np.uint32)
+        by_passage = np.array(self._passages, float).reshape(-1, 4)
+        sizes = by_passage[:, 2].astype(np.int64)
+        sources = np.repeat(by_passage[:, 0].astype(np.uint8), sizes)
+        rows = np.repeat(by_passage[:, 1].astype(np.int64) - self._first, sizes)
+        keys, chosen, lengths = [], [], np.zeros((len(GROUPS), count), np.int64)
+        for group, has_source in enumerate(_HAS_SOURCE):
+            own = np.flatnonzero(has_source[sources])
+            keys.append((terms[own].astype(np.int64) * len(GROUPS) + group) * count + rows[own])
+            lengths[group] = np.bincount(rows[own], minlength=count)
+            chosen.append(own)
+        every_key = np.concatenate(keys)
+        shares: NDArray[np.float16] | None = None
+        if (by_passage[:, 3] < 1).any():
+            order = np.argsort(every_key, kind="stable")
+            weights = np.repeat(by_passage[:, 3], sizes)[np.concatenate(chosen)[order]]
+            found, firsts, counts = np.unique(every_key[order], return_index=True, return_counts=True)
+            shares = (np.add.reduceat(weights, firsts) / counts).astype(np.float16)
+        else:
+            found, counts = np.unique(every_key, return_counts=True)
+        self._runs.append(
+            _Run(
+                keys=(found // max(1, count)).astype(np.uint32),
+                rows=(found % max(1, count) + self._first).astype(np.uint32),
+                counts=np.minimum(counts, MOST_COUNTED).astype(np.uint8),
+                kept=shares,
+                lengths=lengths,
+            )
+        )
+        self._begin_run()
 
     def build(self) -> Postings:
         """The postings of all agents that were added; the builder is of no use afterwards."""
-        group_count = len(groups_of(self._view))
-        agent_count = len(self._terms) // group_count
-        sizes = np.array([len(terms) for terms in self._terms], np.int64)
-        terms = _joined(self._terms, np.uint32)
-        groups = np.repeat(np.tile(np.arange(group_count, dtype=np.uint8), agent_count), sizes)
-        # Terms and then groups ascend, and the agents within them, since a stable sort keeps their order.
-        keys = terms.astype(np.uint64) * np.uint64(group_count) + groups
-        order = np.argsort(keys, kind="stable")
-        del terms, groups
-        keys = keys[order]
-        firsts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, int)
-        starts = np.append(firsts, len(keys)).astype(np.int64)
-        cell_terms, cell_groups = np.divmod(keys[firsts], np.uint64(group_count))
-        del keys
-        every_row = np.arange(agent_count, dtype=np.min_scalar_type(agent_count))
-        rows = np.repeat(np.repeat(every_row, group_count), sizes)[order]
-        counts = _joined(self._counts, np.uint8)[order]
-        kept = self._kept_shares(sizes)[order] if self._kept else np.zeros(0, np.float16)
-        cells = np.searchsorted(cell_terms, np.arange(len(self._vocabulary) + 1)).astype(np.uint32)
+        if self._agent_count > self._first:
+            self._end_run()
         self._vocabulary.default_factory = None
-        groups_of_cells = cell_groups.astype(np.uint8)
-        norms = self._norms(agent_count, groups_of_cells, starts, rows, counts)
-        return _with_table(
-            Postings(
-                view=self._view,
-                vocabulary=self._vocabulary,
-                cells=cells,
-                groups=groups_of_cells,
-                frequency=np.diff(starts).astype(np.uint32),
-                starts=starts.astype(np.uint32),
-                rows=rows,
-                counts=counts,
-                kept=kept,
-                common=np.zeros(0, np.uint32),
-                table=np.zeros((0, agent_count), np.uint8),
-                table_kept=np.zeros((0, agent_count), np.float16),
-                norms=norms,
-            )
+        totals = np.zeros(len(self._vocabulary) * len(GROUPS), np.uint32)
+        for run in self._runs:
+            totals += np.bincount(run.keys, minlength=len(totals)).astype(np.uint32)
+        keys = np.flatnonzero(totals)
+        frequency = totals[keys]
+        is_common = frequency > _COMMON_SHARE * self._agent_count
+        starts = np.append(0, np.cumsum(np.where(is_common, 0, frequency))).astype(np.uint32)
+        terms, groups = np.divmod(keys, len(GROUPS))
+        common = np.flatnonzero(is_common).astype(np.uint32)
+        has_shares = any(run.kept is not None for run in self._runs)
+        table = (len(common), self._agent_count)
+        postings = Postings(
+            vocabulary=self._vocabulary,
+            cells=np.searchsorted(terms, np.arange(len(self._vocabulary) + 1)).astype(np.uint32),
+            groups=groups.astype(np.uint8),
+            frequency=frequency,
+            starts=starts,
+            rows=np.zeros(starts[-1], np.min_scalar_type(self._agent_count)),
+            counts=np.zeros(starts[-1], np.uint8),
+            kept=np.ones(starts[-1] if has_shares else 0, np.float16),
+            common=common,
+            table=np.zeros(table, np.uint8),
+            table_kept=np.ones(table if has_shares else (0, self._agent_count), np.float16),
+            lengths=np.hstack(
+                [np.zeros((len(GROUPS), 0), np.uint32), *(run.lengths.astype(np.uint32) for run in self._runs)]
+            ),
+            norms=np.ones(0, np.float32),
         )
+        totals[keys] = np.arange(len(keys))  # from here on the number of the cell
+        self._fill(postings, totals)
+        return with_norms(postings)
 
-    def _kept_shares(self, sizes: NDArray[np.int64]) -> NDArray[np.float16]:
-        found = np.ones(int(sizes.sum()), np.float16)
-        ends = np.cumsum(sizes)
-        for place, shares in self._kept.items():
-            found[ends[place] - len(shares) : ends[place]] = shares
-        return found
-
-    def _norms(
-        self,
-        agent_count: int,
-        groups: NDArray[np.uint8],
-        starts: NDArray[np.int64],
-        rows: NDArray[np.unsignedinteger[Any]],
-        counts: NDArray[np.uint8],
-    ) -> NDArray[np.float32]:
-        """The lengths of the agents' vectors, and what BM25 makes of the lengths of their texts."""
-        scorers = [scorer for _, scorer in scorers_of(self._view)]
-        norms = np.ones((len(scorers), agent_count), np.float32)
-        lengths = np.array(self._lengths, float).reshape(agent_count, len(groups_of(self._view)))
-        squares = _squares(agent_count, len(groups_of(self._view)), groups, starts, rows, counts)
-        for group, (tfidf, bm25) in enumerate(
-            zip(columns_of(self._view, "tfidf"), columns_of(self._view, "bm25"), strict=True)
-        ):
-            if tfidf >= 0:
-                norms[tfidf] = np.where(squares[group] > 0, np.sqrt(squares[group]), 1.0)
-            if bm25 >= 0 and agent_count:
-                own = lengths[:, group]
-                norms[bm25] = K1 * (1 - B + B * own / max(own.mean(), 1e-9))
-        return norms
-
-
-def _squares(
-    agent_count: int,
-    group_count: int,
-    groups: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    rows: NDArray[np.unsignedinteger[Any]],
-    counts: NDArray[np.uint8],
-) -> NDArray[np.float64]:
-    """The squared lengths of the agents' TF-IDF vectors, shape (groups, agents)."""
-    frequency = np.diff(starts)
-    idf = inverse_frequency("tfidf", frequency, agent_count)
-    found = np.zeros(group_count * agent_count)
-    blocks = np.unique(np.searchsorted(starts, np.arange(0, len(rows) + _AT_A_TIME, _AT_A_TIME)).clip(0, len(idf)))
-    for first, last in itertools.pairwise(blocks.tolist()):
-        inside = slice(starts[first], starts[last])
-        sizes = frequency[first:last]
-        weights = SUBLINEAR[counts[inside]] * np.repeat(idf[first:last], sizes)
-        keys = np.repeat(groups[first:last].astype(np.int64) * agent_count, sizes) + rows[inside]
-        found += np.bincount(keys, weights**2, len(found))
-    return found.reshape(group_count, agent_count)
-
-
-def _with_table(postings: Postings) -> Postings:
-    """The same, with the cells that many agents have in a table."""
-    agent_count = postings.norms.shape[1]
-    is_common = postings.frequency > _COMMON_SHARE * agent_count
-    common = np.flatnonzero(is_common)
-    in_table = np.repeat(is_common, postings.frequency)
-    places = (np.repeat(np.arange(len(common)), postings.frequency[common]), postings.rows[in_table])
-    table = np.zeros((len(common), agent_count), np.uint8)
-    table[places] = postings.counts[in_table]
-    table_kept = postings.table_kept
-    if len(postings.kept):
-        table_kept = np.ones(table.shape, np.float16)
-        table_kept[places] = postings.kept[in_table]
-    rare = ~in_table
-    return dataclasses.replace(
-        postings,
-        starts=np.append(0, np.cumsum(np.where(is_common, 0, postings.frequency))).astype(np.uint32),
-        rows=postings.rows[rare],
-        counts=postings.counts[rare],
-        kept=postings.kept[rare] if len(postings.kept) else postings.kept,
-        common=common.astype(np.uint32),
-        table=table,
-        table_kept=table_kept,
-    )
-
-
-def _joined(parts: list[NDArray[Any]], kind: type) -> NDArray[Any]:
-    """The arrays one after the other; the list is emptied, since both together take much memory."""
-    found = np.concatenate([np.zeros(0, kind), *parts])
-    parts.clear()
-    return found
+    def _fill(self, postings: Postings, cell_of: NDArray[np.uint32]) -> None:
+        """Puts the postings of all runs in their places, run by run."""
+        row_of_table = np.full(len(postings.groups), -1)
+        row_of_table[postings.common] = np.arange(len(postings.common))
+        ends = postings.starts[:-1].astype(np.int64)  # of what is filled of each cell
+        while self._runs:
+            run = self._runs.pop(0)
+            cells = cell_of[run.keys]
+            in_table = row_of_table[cells]
+            common = np.flatnonzero(in_table >= 0)
+            rare = np.flatnonzero(in_table < 0)
+            postings.table[in_table[common], run.rows[common]] = run.counts[common]
+            met, firsts, counts = np.unique(cells[rare], return_index=True, return_counts=True)
+            places = np.repeat(ends[met] - firsts, counts) + np.arange(len(rare))
+            ends[met] += counts
+            postings.rows[places] = run.rows[rare]
+            postings.counts[places] = run.counts[rare]
+            if run.kept is not None:
+                postings.kept[places] = run.kept[rare]
+                postings.table_kept[in_table[common], run.rows[common]] = run.kept[common]

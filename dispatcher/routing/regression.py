@@ -29,8 +29,8 @@ _LOOSENESS = 50.0
 
 _MOST_ITERATIONS = 12
 _JITTER = 1e-4  # keeps a kernel with two equal examples invertible
-_TERMS: Mapping[str, Callable[[Sequence[Word]], list[str]]] = {"phrases": VIEWS["phrases"], "characters": all_pieces}
-"""The terms of the blocks, by the name of the view that they are of."""
+_TERMS: Mapping[str, Callable[[Sequence[Word]], list[str]]] = {"phrases": VIEWS["phrases"], "pieces": all_pieces}
+"""The terms of the blocks, by what they are."""
 
 
 @dataclass(frozen=True, slots=True)

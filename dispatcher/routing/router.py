@@ -26,7 +26,7 @@ from dispatcher.naming import find_agent, sort_by_name
 from dispatcher.progress import Progress
 from dispatcher.routing.confidence import confidence_features, confidence_of
 from dispatcher.routing.decision import Candidate, Decision, Explanation, How, Outcome, fallen_back
-from dispatcher.routing.index import Index, TaskScores, build_index
+from dispatcher.routing.index import Index, TaskScores
 from dispatcher.routing.rules import CompiledRule, compile_rules
 from dispatcher.routing.stored import kept_index
 from dispatcher.routing.text import Word, analyze, content_stems
@@ -110,15 +110,15 @@ class Router:
     def index(self) -> Index:
         """The index of the routable agents, in the order of `routable`."""
         if self._cache is None:
-            return self._built()
+            from dispatcher.routing.indexing import build_index
+
+            return build_index(self.routable, self.weights.encoder, self._progress)
         digest = self._digest or digest_of(hashlib.sha256(packed(self.agents)).hexdigest())
         names = [agent.name for agent in self.routable]
         slot = digest_of(digest.partition("-")[0], str(self.weights.encoder_path))
-        key = digest_of(code_stamp(), digest, names, self.weights.encoder_stamp)
-        return kept_index(self._cache, slot, key, lambda: self.weights.encoder, self._built)
-
-    def _built(self) -> Index:
-        return build_index(self.routable, self.weights.encoder, self._progress)
+        maker = digest_of(code_stamp(), self.weights.encoder_stamp)
+        key = digest_of(maker, digest, names)
+        return kept_index(self._cache, slot, key, maker, lambda: self.weights.encoder, self.routable, self._progress)
 
     def route(
         self,

@@ -24,7 +24,7 @@ class Scorer:
 
     name: str
     fields: tuple[str, ...]
-    view: Literal["words", "phrases", "characters"]
+    view: Literal["words", "phrases", "spelling"]
     weighting: Literal["tfidf", "bm25"]
 
 
@@ -43,10 +43,10 @@ SCORERS: tuple[Scorer, ...] = (
     Scorer("exclusion.tfidf", ("exclusion",), "words", "tfidf"),
     Scorer("example.phrases", ("example",), "phrases", "tfidf"),
     Scorer("whole.phrases", WHOLE, "phrases", "tfidf"),
-    Scorer("description.characters", ("description",), "characters", "tfidf"),
-    Scorer("example.characters", ("example",), "characters", "tfidf"),
-    Scorer("body.characters", ("body",), "characters", "tfidf"),
-    Scorer("whole.characters", WHOLE, "characters", "tfidf"),
+    Scorer("description.spelling", ("description",), "spelling", "tfidf"),
+    Scorer("example.spelling", ("example",), "spelling", "tfidf"),
+    Scorer("whole.spelling", WHOLE, "spelling", "tfidf"),
+    Scorer("whole.spelling.bm25", WHOLE, "spelling", "bm25"),
 )
 
 KEYWORDS = "trigger.keywords"

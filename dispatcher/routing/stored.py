@@ -9,19 +9,24 @@ from __future__ import annotations
 import bisect
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from dispatcher.cache import Cache, Container
+from dispatcher.agent import Agent
+from dispatcher.cache import Cache, Container, digest_of
+from dispatcher.cache.agents import packed
 from dispatcher.cache.container import Section
+from dispatcher.progress import Progress
 from dispatcher.routing.dense import DenseIndex
 from dispatcher.routing.encoder import Encoder, StemEncoder
 from dispatcher.routing.index import Index
 from dispatcher.routing.postings import Postings
 from dispatcher.routing.regression import ExampleRegression, RegressionBlock
+from dispatcher.routing.spelling import Spelling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +36,7 @@ __all__ = ["StoredKeywords", "StoredWords", "kept_index"]
 T = TypeVar("T")
 _KIND = "index"
 _SEPARATOR = "\x1f"  # between the words of a keyword
+_MOST_CHANGED = 0.1  # of the agents, for an index to be brought up to date; from there on building soon costs less
 _MOST_REMEMBERED = 50_000  # words that were looked up
 
 
@@ -103,30 +109,76 @@ class StoredKeywords(Mapping[tuple[str, ...], tuple[int, ...]]):
         return len(self._words)
 
 
-def kept_index(cache: Cache, slot: str, key: str, encoder: Callable[[], Encoder], build: Callable[[], Index]) -> Index:
-    """The index of that key from the cache, or else one that is built, and kept for the next time.
+def kept_index(
+    cache: Cache,
+    slot: str,
+    key: str,
+    maker: str,
+    encoder: Callable[[], Encoder],
+    agents: Sequence[Agent],
+    progress: Progress | None = None,
+) -> Index:
+    """The index of that key from the cache; or else one of the agents, made of what is kept there as far as that is
+    still right, and kept for the next time.
 
-    `encoder` is asked for where the encoder is one that can't be kept.
+    `maker` stands for all besides the agents that decides how an index comes out. `encoder` is asked for where the
+    encoder is one that can't be kept, and for building.
     """
-    found = cache.get(_KIND, slot, key)
-    if found is not None:
+    found = cache.get(_KIND, slot)
+    if found is not None and found.key == key:
         with contextlib.suppress(KeyError, ValueError, TypeError):
             return _index_from(found, encoder)
-    index = build()
+    index = _renewed(found, maker, encoder, agents, progress)
     notes, sections = _tables_of(index)
-    cache.put(_KIND, slot, key, {"use": f"index of {index.agent_count:,} agents", **notes}, sections)
+    _put_table("stamps", _stamps(agents), notes, sections)
+    use = f"index of {index.agent_count:,} agents"
+    cache.put(_KIND, slot, key, {"use": use, "maker": maker, **notes}, sections)
     return index
+
+
+def _renewed(
+    found: Container | None,
+    maker: str,
+    encoder: Callable[[], Encoder],
+    agents: Sequence[Agent],
+    progress: Progress | None,
+) -> Index:
+    """An index of the agents, made of an earlier one where most of its agents are still the same."""
+    from dispatcher.routing.indexing import build_index, update_index
+
+    if found is not None and found.meta.get("maker") == maker:
+        with contextlib.suppress(KeyError, ValueError, TypeError):
+            places = {stamp: row for row, stamp in enumerate(_table("stamps", found).tolist())}
+            rows = np.array([places.get(stamp, -1) for stamp in _stamps(agents).tolist()], np.int64)
+            if len(rows) and np.count_nonzero(rows < 0) <= _MOST_CHANGED * len(rows):
+                return update_index(_index_from(found, encoder), rows, agents, encoder(), progress)
+    return build_index(agents, encoder(), progress)
+
+
+def _stamps(agents: Sequence[Agent]) -> NDArray[np.bytes_]:
+    """What stands for all that an index takes from each agent."""
+    stamps = (
+        digest_of(agent.name, agent.category, agent.digest or hashlib.sha256(packed(agent)).hexdigest(), _added(agent))
+        for agent in agents
+    )
+    return np.array([stamp.encode() for stamp in stamps], np.bytes_)
+
+
+def _added(agent: Agent) -> list[tuple[str, str, float]]:
+    """What has been added to an agent besides what its file says."""
+    return [(passage.field, passage.text, passage.weight) for passage in agent.enriched]
 
 
 def _tables_of(index: Index) -> tuple[dict[str, Any], dict[str, Section]]:
     """An index as notes and sections of bytes, for the cache."""
-    notes: dict[str, Any] = {"example_share": index.example_share, "agent_count": index.agent_count}
+    notes: dict[str, Any] = {}
     sections: dict[str, Section] = {}
-    for view, postings in index.postings.items():
-        _put(f"postings.{view}", postings, notes, sections)
+    _put("postings", index.postings, notes, sections)
+    _put("spelling", index.spelling, notes, sections)
     blocks = index.regression.blocks if index.regression is not None else ()
     for number, block in enumerate(blocks):
         _put(f"regression.{number}", block, notes, sections)
+    _put_table("sizes", index.sizes, notes, sections)
     _put_table("dense", index.dense.vectors, notes, sections)
     if isinstance(index.dense.encoder, StemEncoder):
         _put_encoder(index.dense.encoder, notes, sections)
@@ -135,7 +187,7 @@ def _tables_of(index: Index) -> tuple[dict[str, Any], dict[str, Section]]:
     _put_table("keywords.ends", np.cumsum([len(rows) for rows in index.keywords.values()], dtype=int), notes, sections)
     rows = [row for of_keyword in index.keywords.values() for row in of_keyword]
     _put_table("keywords.rows", np.array(rows, int), notes, sections)
-    return {"views": list(index.postings), "regression_blocks": len(blocks), **notes}, sections
+    return {"regression_blocks": len(blocks), **notes}, sections
 
 
 def _index_from(found: Container, encoder: Callable[[], Encoder]) -> Index:
@@ -145,14 +197,14 @@ def _index_from(found: Container, encoder: Callable[[], Encoder]) -> Index:
         _get(f"regression.{number}", RegressionBlock, found) for number in range(found.meta["regression_blocks"])
     )
     return Index(
-        postings={view: _get(f"postings.{view}", Postings, found) for view in found.meta["views"]},
+        postings=_get("postings", Postings, found),
+        spelling=_get("spelling", Spelling, found),
         keywords=StoredKeywords(
             _words("keywords.words", found), _table("keywords.ends", found), _table("keywords.rows", found)
         ),
         dense=DenseIndex(_encoder(found) if has_encoder else encoder(), _table("dense", found)),
         regression=ExampleRegression(blocks) if blocks else None,
-        example_share=found.meta["example_share"],
-        agent_count=found.meta["agent_count"],
+        sizes=_table("sizes", found),
     )
 
 
@@ -178,7 +230,7 @@ def _encoder(found: Container) -> StemEncoder:
 
 def _put(name: str, record: Any, notes: dict[str, Any], sections: dict[str, Section]) -> None:
     """A record's fields: tables, words with their numbers, and what JSON can hold."""
-    for field in dataclasses.fields(record):
+    for field in _kept_fields(type(record)):
         value, place = getattr(record, field.name), f"{name}.{field.name}"
         if isinstance(value, np.ndarray):
             _put_table(place, value, notes, sections)
@@ -190,7 +242,7 @@ def _put(name: str, record: Any, notes: dict[str, Any], sections: dict[str, Sect
 
 def _get(name: str, kind: type[T], found: Container) -> T:
     values: dict[str, Any] = {}
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+    for field in _kept_fields(kind):
         place = f"{name}.{field.name}"
         if place in found.meta["tables"]:
             values[field.name] = _table(place, found)
@@ -199,6 +251,10 @@ def _get(name: str, kind: type[T], found: Container) -> T:
         else:
             values[field.name] = found.meta["values"][place]
     return kind(**values)
+
+
+def _kept_fields(kind: type[Any]) -> list[dataclasses.Field[Any]]:
+    return [field for field in dataclasses.fields(kind) if field.init]
 
 
 def _put_table(name: str, table: NDArray[Any], notes: dict[str, Any], sections: dict[str, Section]) -> None:

@@ -1,8 +1,9 @@
 """Text → terms: what is compared of a text.
 
 Three views of the same words: `words` (stems without words that only say how something is asked, and pairs of
-neighbours), `phrases` (all stems, and pairs), and `characters` (pieces of 3 to 5 letters, which meet typos and word
-families). The same for tasks and for agent files, and the same on every machine. Knows of nothing else in the package.
+neighbours), `phrases` (all stems, and pairs), and `spelling` (words as they are written, for those that are written
+alike: typos and word families). The same for tasks and for agent files, and the same on every machine. Knows of nothing
+else in the package.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import Stemmer
 
-__all__ = ["VIEWS", "Word", "all_pieces", "analyze", "content_stems", "readings"]
+__all__ = ["VIEWS", "Word", "all_pieces", "analyze", "content_stems", "pieces", "readings"]
 
 # Names whose signs are part of the word, then runs of letters and digits of any script.
 _WORD = re.compile(r"c\+\+|[cf]#|\.net\b|[^\W_]+(?:['’][^\W_]+)?", re.IGNORECASE)
@@ -54,12 +55,9 @@ class Word:
 
 def analyze(text: str) -> list[Word]:
     """The words of a text in order; one that is put together (JavaScript, parseJSON) also in its parts."""
-    found: list[Word] = []
-    for match in _WORD.finditer(_UNSPACED.sub(r" \g<0> ", unicodedata.normalize("NFKC", text))):
-        found.append(_word(match[0].casefold()))
-        if not match[0].islower() and len(parts := _PARTS.split(match[0])) > 1:
-            found.extend(replace(_word(part.casefold()), is_part=True) for part in parts)
-    return found
+    if not text.isascii():
+        text = _UNSPACED.sub(r" \g<0> ", unicodedata.normalize("NFKC", text))
+    return list(itertools.chain.from_iterable(map(_with_parts, _WORD.findall(text))))
 
 
 def content_stems(words: Sequence[Word]) -> list[str]:
@@ -82,7 +80,7 @@ def readings(words: Sequence[Word]) -> tuple[list[str], ...]:
 
 def all_pieces(words: Sequence[Word]) -> list[str]:
     """The pieces of all whole words, also of those that only say how something is asked."""
-    return [piece for word in words if not word.is_part for piece in _pieces(word.written)]
+    return [piece for word in words if not word.is_part for piece in pieces(word.written)]
 
 
 def _word_terms(words: Sequence[Word]) -> list[str]:
@@ -93,19 +91,26 @@ def _phrase_terms(words: Sequence[Word]) -> list[str]:
     return [word.stem for word in words] + _pairs([word.stem for word in words if not word.is_part])
 
 
-def _character_terms(words: Sequence[Word]) -> list[str]:
-    return [piece for word in words if word.carries_meaning and not word.is_part for piece in _pieces(word.written)]
+def _written_terms(words: Sequence[Word]) -> list[str]:
+    return [word.written for word in words if word.carries_meaning and not word.is_part]
 
 
 VIEWS: Mapping[str, Callable[[Sequence[Word]], list[str]]] = {
     "words": _word_terms,
     "phrases": _phrase_terms,
-    "characters": _character_terms,
+    "spelling": _written_terms,
 }
 """The terms of a text's words, by the name of the view."""
 
 
 @functools.lru_cache(maxsize=100_000)
+def _with_parts(written: str) -> tuple[Word, ...]:
+    """A word as it stands in a text, and after it its parts if it has any."""
+    whole = _word(written.casefold())
+    parts = () if written.islower() else _PARTS.split(written)
+    return (whole, *(replace(_word(part.casefold()), is_part=True) for part in parts)) if len(parts) > 1 else (whole,)
+
+
 def _word(written: str) -> Word:
     written = written.replace("’", "'")[:_LONGEST_WORD]
     stem = _stemmer().stemWord(written.removesuffix("'s"))
@@ -113,7 +118,8 @@ def _word(written: str) -> Word:
 
 
 @functools.lru_cache(maxsize=50_000)
-def _pieces(written: str) -> tuple[str, ...]:
+def pieces(written: str) -> tuple[str, ...]:
+    """The pieces of 3 to 5 letters of a word, with its beginning and end."""
     padded = f" {written} "
     return tuple(padded[at : at + size] for size in _PIECES for at in range(len(padded) - size + 1))
 

@@ -17,7 +17,8 @@ from dispatcher.evaluation.tasks import LabelledTask, check_labels, read_tasks
 from dispatcher.judge.replay import read_picks
 from dispatcher.registry import Registry
 from dispatcher.routing.encoder import Encoder, shipped_encoder
-from dispatcher.routing.index import FEATURES, TaskScores, best_of, build_index
+from dispatcher.routing.index import FEATURES, TaskScores, best_of
+from dispatcher.routing.indexing import build_index
 from dispatcher.routing.text import analyze, content_stems
 from dispatcher.routing.weights import example_gate
 
