@@ -113,10 +113,10 @@ class PostingsBuilder:
         """The postings of all agents that were added; the builder is of no use afterwards."""
         if self._agent_count > self._first:
             self._end_run()
-        self._vocabulary.default_factory = None
-        totals = np.zeros(len(self._vocabulary) * len(GROUPS), np.uint32)
+        vocabulary, place_of = self._sorted_vocabulary()
+        totals = np.zeros(len(vocabulary) * len(GROUPS), np.uint32)
         for run in self._runs:
-            totals += np.bincount(run.keys, minlength=len(totals)).astype(np.uint32)
+            totals += np.bincount(place_of[run.keys], minlength=len(totals)).astype(np.uint32)
         keys = np.flatnonzero(totals)
         frequency = totals[keys]
         is_common = frequency > _COMMON_SHARE * self._agent_count
@@ -126,8 +126,8 @@ class PostingsBuilder:
         has_shares = any(run.kept is not None for run in self._runs)
         table = (len(common), self._agent_count)
         postings = Postings(
-            vocabulary=self._vocabulary,
-            cells=np.searchsorted(terms, np.arange(len(self._vocabulary) + 1)).astype(np.uint32),
+            vocabulary=vocabulary,
+            cells=np.searchsorted(terms, np.arange(len(vocabulary) + 1)).astype(np.uint32),
             groups=groups.astype(np.uint8),
             frequency=frequency,
             starts=starts,
@@ -143,8 +143,17 @@ class PostingsBuilder:
             norms=np.ones(0, np.float32),
         )
         totals[keys] = np.arange(len(keys))  # from here on the number of the cell
-        self._fill(postings, totals)
+        self._fill(postings, totals[place_of])
         return with_norms(postings)
+
+    def _sorted_vocabulary(self) -> tuple[dict[str, int], NDArray[np.int64]]:
+        """The terms in order, which makes the next sorting quick, and for each key what it is by their new numbers."""
+        terms = sorted(self._vocabulary)
+        before = np.fromiter(map(self._vocabulary.__getitem__, terms), np.int64, len(terms))
+        now = np.zeros(len(terms), np.int64)
+        now[before] = np.arange(len(terms))
+        every_group = np.arange(len(GROUPS))
+        return {term: number for number, term in enumerate(terms)}, (now[:, None] * len(GROUPS) + every_group).ravel()
 
     def _fill(self, postings: Postings, cell_of: NDArray[np.uint32]) -> None:
         """Puts the postings of all runs in their places, run by run."""
@@ -153,12 +162,14 @@ class PostingsBuilder:
         ends = postings.starts[:-1].astype(np.int64)  # of what is filled of each cell
         while self._runs:
             run = self._runs.pop(0)
-            cells = cell_of[run.keys]
+            cells = cell_of[run.keys].astype(np.int64)
             in_table = row_of_table[cells]
             common = np.flatnonzero(in_table >= 0)
             rare = np.flatnonzero(in_table < 0)
             postings.table[in_table[common], run.rows[common]] = run.counts[common]
-            met, firsts, counts = np.unique(cells[rare], return_index=True, return_counts=True)
+            # A run has the postings of a cell side by side.
+            firsts = np.flatnonzero(np.diff(cells[rare], prepend=-1))
+            met, counts = cells[rare][firsts], np.diff(firsts, append=len(rare))
             places = np.repeat(ends[met] - firsts, counts) + np.arange(len(rare))
             ends[met] += counts
             postings.rows[places] = run.rows[rare]

@@ -57,15 +57,13 @@ def updated(postings: Postings, rows: NDArray[np.int64], added: Postings) -> Pos
 def _without_rest(postings: Postings, rows: NDArray[np.int64]) -> Postings:
     """Those of the agents that have a row, which are given their new ones; cells that nobody has any more are left
     out, and what the new agents have is still empty."""
-    now = np.full(postings.lengths.shape[1], -1, np.int32)
+    now = np.full(postings.lengths.shape[1], -1, np.min_scalar_type(-max(1, len(rows))))
     now[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
     moved = now[postings.rows]
-    is_gone = moved < 0
-    gone = np.flatnonzero(is_gone)
+    gone = np.flatnonzero(moved < 0)
     cells = np.searchsorted(postings.starts, gone, side="right") - 1
     frequency = postings.frequency - np.bincount(cells, minlength=len(postings.frequency)).astype(np.uint32)
     frequency[postings.common] -= np.count_nonzero(postings.table[:, now < 0], axis=1).astype(np.uint32)
-    kept = np.flatnonzero(~is_gone) if len(gone) else slice(None)
     sizes = np.diff(postings.starts).astype(np.int64) - np.bincount(cells, minlength=len(postings.frequency))
     table = postings.table[:, rows]
     table[:, rows < 0] = 0
@@ -75,9 +73,9 @@ def _without_rest(postings: Postings, rows: NDArray[np.int64]) -> Postings:
         postings,
         frequency=frequency,
         starts=np.append(0, np.cumsum(sizes)).astype(np.uint32),
-        rows=moved[kept].astype(np.min_scalar_type(len(rows))),
-        counts=postings.counts[kept],
-        kept=postings.kept[kept] if len(postings.kept) else postings.kept,
+        rows=np.delete(moved, gone).astype(np.min_scalar_type(len(rows))),
+        counts=np.delete(postings.counts, gone),
+        kept=np.delete(postings.kept, gone) if len(postings.kept) else postings.kept,
         table=table,
         table_kept=table_kept,
     )
@@ -103,8 +101,9 @@ def _entries(postings: Postings, numbers: NDArray[np.int64], rows: NDArray[np.in
 def _with_cells(postings: Postings, keys: NDArray[np.int64]) -> Postings:
     """The same with empty cells for those of the keys that have none, and without those that nobody has."""
     own = _terms(postings) * len(GROUPS) + postings.groups
+    keys = np.unique(keys)
     stay = np.flatnonzero((postings.frequency > 0) | np.isin(own, keys))
-    every = np.union1d(own[stay], keys)
+    every = np.sort(np.concatenate([own[stay], np.setdiff1d(keys, own, assume_unique=True)]))
     places = np.searchsorted(every, own[stay])
     frequency, sizes = np.zeros(len(every), np.uint32), np.zeros(len(every), np.int64)
     frequency[places] = postings.frequency[stay]
