@@ -74,6 +74,7 @@ _NOT_FROM_A_PROJECT: Mapping[KeyPath, str] = {
     ("llm", "api_key_env"): "where your key is sent",
     ("cache",): "from where what your own agents say is read",
     ("tools", "mcp_servers"): "which commands are run on your machine",
+    ("tools", "approval"): "what may be done on your machine",
     ("executor",): "what may be done on your machine",
     ("claude_code_path",): "which commands are run on your machine",
     ("budget", "day"): "what you spend in all projects together",
