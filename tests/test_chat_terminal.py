@@ -173,8 +173,11 @@ def test_nothing_is_kept_if_the_user_says_so(server: ScriptedServer) -> None:
         for task in (TASK, "why?"):
             terminal.type(task + ENTER)
             terminal.wait_for(PROMPT)
+        terminal.type("/help" + ENTER)
+        assert "leave; nothing is kept" in plain(terminal.wait_for(PROMPT))
         terminal.type(CTRL_D)
         assert terminal.end() == 0
+        assert "dispatch sessions show" not in terminal.shown
     assert len(server.requests[-1].body["messages"]) == 3
     assert not Path(os.environ["XDG_STATE_HOME"]).exists()
 

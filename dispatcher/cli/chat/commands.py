@@ -55,7 +55,7 @@ def _help(conversation: Conversation, argument: str) -> None:
         ("@NAME TASK", "give the conversation to an agent; @auto decides anew"),
         ("Alt-Enter", "begin another line of the same task"),
         ("Ctrl-C", "stop the answer; what came is kept"),
-        ("Ctrl-D", "leave; the next chat goes on here"),
+        ("Ctrl-D", "leave; the next chat goes on here" if conversation.is_kept else "leave; nothing is kept"),
     ]
     conversation.view.table(rows)
 

@@ -16,7 +16,7 @@ from dispatcher.errors import UsageError
 from dispatcher.llm import TextDelta
 from dispatcher.routing import Decision, How
 from dispatcher.runtime import Attachment, Dispatcher, Plan, Reply, RunOptions, Session, Stopped
-from dispatcher.sessions import Turn
+from dispatcher.sessions import MemorySessionStore, Turn
 
 __all__ = ["Conversation"]
 
@@ -45,6 +45,11 @@ class Conversation:
         self._model = model
         self._approval = Approval(view.console, dispatcher.settings.tools)
         self._last_attachments: Sequence[Attachment] = ()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it will be there after the chat."""
+        return not isinstance(self.dispatcher.store, MemorySessionStore)
 
     def ask(self, task: str, *, agent: str | None = None) -> None:
         """Takes a turn, and shows it as it comes.
