@@ -59,6 +59,7 @@ _LISTS: tuple[KeyPath, ...] = (
     ("llm", "fallbacks"),
     ("log", "redact"),
 )  # one entry may stand without brackets
+_PATTERNS: KeyPath = ("log", "redact")  # which may have commas and brackets of their own
 _TEXTS: tuple[KeyPath, ...] = (("enriched",), ("cache",))
 _PATHS: tuple[KeyPath, ...] = (
     ("agents",),
@@ -245,6 +246,8 @@ def _environment_layer(environment: Mapping[str, str]) -> _Layer:
 def _from_text(text: str, keys: KeyPath, name: str) -> Any:
     """An environment variable's value: lists and mappings as YAML, paths also with the path separator between them."""
     if keys in _LISTS and not text.lstrip().startswith("["):
+        if keys == _PATTERNS:
+            return [text]
         separator = os.pathsep if keys[-1] == "agents" else ","
         return [part.strip() for part in text.split(separator) if part.strip()]
     if keys in _LISTS or keys[-1] in ("variables", "rules", "aliases", "prices", "mcp_servers"):
@@ -253,6 +256,8 @@ def _from_text(text: str, keys: KeyPath, name: str) -> Any:
         try:
             return yaml.safe_load(text)
         except (yaml.YAMLError, ValueError):
+            if keys == _PATTERNS:
+                return [text]
             raise ConfigError(f"environment {name}: the value is not valid YAML") from None
     return text
 
