@@ -131,7 +131,8 @@ class LLMError(DispatcherError):
 
     `request_id` is the service's own name for the request, to be quoted to its support. `retry_after` is the wait in
     seconds that it asked for. `should_retry` is what it says of another attempt, if it says anything. `attempts` are
-    those that were made (`dispatcher.llm.Attempt`), where something kept count.
+    those that were made (`dispatcher.llm.Attempt`), where something kept count. `usage` is what was spent on no answer
+    (`dispatcher.llm.Usage`), where that is known.
     """
 
     exit_code = 5
@@ -149,6 +150,7 @@ class LLMError(DispatcherError):
         self.retry_after = retry_after
         self.should_retry: bool | None = None
         self.attempts: tuple[Any, ...] = ()
+        self.usage: Any = None
 
 
 class OfflineError(LLMError):

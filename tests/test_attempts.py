@@ -362,6 +362,7 @@ def test_the_service_of_config_is_tried_again_once_for_each_retry(registry_of: C
         ({"retry_after": "7"}, 7.0),
         ({"retry_after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
         ({"retry_after": "soon"}, None),
+        ({"retry_after": "Wed, 21 Oct 99999 07:28:00 GMT"}, None),
         ({}, None),
     ],
 )

@@ -202,6 +202,14 @@ def test_a_file_goes_with_the_next_task_and_with_another_try(chat: Chat, client:
     assert sent(client) == [BAKE]
 
 
+def test_a_file_of_a_turn_that_was_taken_back_does_not_go_with_the_one_before(
+    chat: Chat, client: ScriptedClient
+) -> None:
+    Path("dough.txt").write_text("flour", encoding="utf-8")
+    chat.type(BAKE, "/file dough.txt", SEW, "/undo", "/retry")
+    assert sent(client) == [BAKE]
+
+
 def test_a_file_of_an_earlier_chat_is_told_to_be_left_out(chat: Chat, capsys: pytest.CaptureFixture[str]) -> None:
     Path("dough.txt").write_text("flour", encoding="utf-8")
     chat.type("/file dough.txt", BAKE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher import SQLiteSessionStore, Turn
-from dispatcher.testing import ScriptedServer, says, serve, stalls
+from dispatcher.testing import ScriptedServer, calls, says, serve, stalls
 from tests.cli_calls import TASK, write_team
 
 SECONDS = 60.0
@@ -172,8 +173,11 @@ def test_nothing_is_kept_if_the_user_says_so(server: ScriptedServer) -> None:
         for task in (TASK, "why?"):
             terminal.type(task + ENTER)
             terminal.wait_for(PROMPT)
+        terminal.type("/help" + ENTER)
+        assert "leave; nothing is kept" in plain(terminal.wait_for(PROMPT))
         terminal.type(CTRL_D)
         assert terminal.end() == 0
+        assert "dispatch sessions show" not in terminal.shown
     assert len(server.requests[-1].body["messages"]) == 3
     assert not Path(os.environ["XDG_STATE_HOME"]).exists()
 
@@ -187,3 +191,33 @@ def test_the_user_picks_where_nobody_is_sure(monkeypatch: pytest.MonkeyPatch) ->
         terminal.type("1\n")
         assert "chosen: it was chosen from the three best" in plain(terminal.wait_for(PROMPT))
     assert kept()[0].how == "chosen"
+
+
+def test_each_call_of_a_server_is_asked_for(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = str(Path(__file__).with_name("mcp_program.py"))
+    described = {"shop": {"command": sys.executable, "args": [program, "stdio"]}}
+    monkeypatch.setenv("DISPATCH_TOOLS_MCP_SERVERS", json.dumps(described))
+    adding = [("mcp__shop__add", {"a": number, "b": 3}) for number in (1, 2, 3)]
+    server.script(calls(*adding, text="Let me **add**."), calls(("mcp__shop__refuse", {})), says("Six."))
+    question = "May it? (y: yes, a: always, n or a reason: no)"
+    with chat("--new") as terminal:
+        terminal.wait_for(PROMPT)
+        terminal.type(TASK + ENTER)
+        shown = plain(terminal.wait_for(question))
+        assert "Let me add.\n" in shown
+        assert 'gardener wants to call mcp__shop__add with\n  {"a": 1, "b": 3}\n' in shown
+        terminal.type("not today\n")
+        terminal.wait_for(question)
+        terminal.type("a\n")
+        assert "wants to call mcp__shop__refuse" in plain(terminal.wait_for(question))
+        terminal.type("n\n")
+        shown = plain(terminal.wait_for(PROMPT))
+        assert "Six." in shown
+        assert "^" not in shown
+    results = [block for request in server.requests[1:] for block in request.body["messages"][-1]["content"]]
+    assert [block["content"] for block in results] == [
+        "the call was not approved: not today",
+        "5",
+        "6",
+        "the call was not approved",
+    ]

@@ -33,7 +33,8 @@ from dispatcher import (
     UsageError,
     load_settings,
 )
-from dispatcher.errors import ConfigError, ServiceError
+from dispatcher.decisionlog import DecisionLog
+from dispatcher.errors import BudgetError, ConfigError, ServiceError
 from dispatcher.runtime import MAX_ITERATIONS
 from dispatcher.settings import BudgetSettings
 from tests.cli_calls import TASK, call, write_team
@@ -252,6 +253,28 @@ def test_a_failure_is_an_error_of_ours(run: Run, program: Program, steps: list[d
     with pytest.raises(ServiceError, match=told):
         run(session)
     assert [turn.state for turn in session.turns] == [TurnState.FAILED]
+
+
+def test_a_failure_tells_what_was_spent_and_that_is_kept(run: Run, program: Program, tmp_path: Path) -> None:
+    program.script({"result": {"is_error": True, "result": "API Error: 529", "total_cost_usd": 0.25}})
+    log = DecisionLog(tmp_path / "log")
+    dispatcher = dispatcher_of(program)
+    dispatcher.log = log
+    session = dispatcher.session("a")
+    with pytest.raises(ServiceError, match=r"API Error: 529 \(15 tokens in, 2 out, \$0\.25\)"):
+        run(session)
+    assert session.usage == Usage(input_tokens=10, output_tokens=2, cache_read_tokens=5)
+    assert session.cost > 0
+    [entry] = log.entries()[0]
+    assert (entry.usage, entry.cost) == (session.usage, session.cost)
+
+
+def test_the_end_of_the_budget_is_an_error_of_the_budget(run: Run, program: Program) -> None:
+    program.script({"result": {"subtype": "error_max_budget_usd", "is_error": True, "total_cost_usd": 0.6}})
+    dispatcher = dispatcher_of(program, budget=BudgetSettings(run=0.5))
+    with pytest.raises(BudgetError, match=r"\$0\.60 of \$0\.50 are spent") as raised:
+        run(dispatcher)
+    assert (raised.value.budget, raised.value.limit, raised.value.spent) == ("run", 0.5, 0.6)
 
 
 def test_a_missing_program_and_a_missing_extra_are_told(

@@ -178,6 +178,25 @@ def test_a_torn_line_is_told(server: ScriptedServer, dispatch: Call, state: Path
     assert ":2: this line is torn or of another form, and is passed over" in said(done)
 
 
+def test_a_name_that_no_run_has_is_told_with_the_nearest(server: ScriptedServer, dispatch: Call) -> None:
+    ran(dispatch)
+    done = dispatch("log", "--agent", "gardner")
+    assert (done.code, done.out) == (0, "")
+    assert 'there is no run of "gardner"; did you mean "gardener"?' in said(done)
+    assert "did you mean" not in dispatch("log", "--agent", "gardener", "--outcome", "failed").err
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kept"), [(r"[\w.]+@\w+", "write to [redacted]"), (r"\w{2,4}@\w+", "write to a.[redacted]")]
+)
+def test_a_pattern_of_the_environment_may_have_brackets_and_commas(
+    server: ScriptedServer, dispatch: Call, monkeypatch: pytest.MonkeyPatch, pattern: str, kept: str
+) -> None:
+    monkeypatch.setenv("DISPATCH_LOG_REDACT", pattern)
+    ran(dispatch, "write to a.nna@home")
+    assert dispatch("log", "--json").json["entries"][0]["task"] == kept
+
+
 def test_redaction_is_that_of_the_users_config(
     server: ScriptedServer, dispatch: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:

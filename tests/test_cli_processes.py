@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import pytest
 
-from dispatcher.testing import ScriptedServer, says, serve, stalls
+from dispatcher.testing import ScriptedServer, calls, says, serve, stalls
 from tests.cli_calls import TASK, write_team
 
 PROGRAM = (sys.executable, "-m", "dispatcher")
@@ -290,6 +290,24 @@ def test_one_of_the_three_best_can_be_chosen(server: ScriptedServer) -> None:
         screen.type(f"{number[0]}\n")
         assert screen.end() == (0, "Water it.\n")
         assert "chosen" in screen.shown
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [("y\n", "5"), ("\n", "the call was not approved"), ("\x04", "the call was not approved")],
+)
+def test_a_call_of_a_servers_tool_is_asked_for(server: ScriptedServer, answer: str, result: str) -> None:
+    described = {
+        "shop": {"command": sys.executable, "args": [str(Path(__file__).with_name("mcp_program.py")), "stdio"]}
+    }
+    server.script(calls(("mcp__shop__add", {"a": 2, "b": 3}), text="Let me see."), says("Five."))
+    with terminal(TASK, environment={"DISPATCH_TOOLS_MCP_SERVERS": json.dumps(described)}) as screen:
+        screen.wait_for("May it?")
+        assert '{"a": 2, "b": 3}' in screen.shown
+        screen.type(answer)
+        assert screen.end() == (0, "Let me see.\nFive.\n")
+    [told] = server.requests[1].body["messages"][-1]["content"]
+    assert told["content"] == result
 
 
 @pytest.mark.parametrize("answer", ["\n", "\x04"])

@@ -77,6 +77,18 @@ def test_what_is_kept_is_told_once_and_is_the_users_alone(server: ScriptedServer
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("option", ["--quiet", "--json"])
+def test_where_it_is_not_told_nothing_begins_to_be_kept(
+    server: ScriptedServer, dispatch: Call, path: Path, option: str
+) -> None:
+    assert dispatch(TASK, option).code == 0
+    assert not path.exists()
+    dispatch(TASK)
+    dispatch(TASK, option)
+    with SQLiteSessionStore(path) as store:
+        assert len(store.sessions()) == 2
+
+
 @pytest.mark.parametrize("how", ["--no-store", "setting"])
 def test_nothing_is_kept_if_the_user_says_so(
     server: ScriptedServer, dispatch: Call, path: Path, monkeypatch: pytest.MonkeyPatch, how: str

@@ -303,21 +303,54 @@ def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -
     assert "agent-dispatcher[mcp]" in str(raised.value.hint)
 
 
-def test_the_command_line_uses_the_servers_of_the_users_own_config(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("DISPATCH_AGENTS", str(write_team(tmp_path / "team")))
+def write_config(tools: dict[str, Any]) -> None:
+    """The user's own config, with the shop's server."""
     described = {"shop": {"command": sys.executable, "args": [PROGRAM, "stdio"], "env": {"SHOP_KEY": "k2"}}}
     config = Path(os.environ["XDG_CONFIG_HOME"]) / "agent-dispatcher" / "config.yaml"
     config.parent.mkdir(parents=True)
-    config.write_text(json.dumps({"dispatcher": {"tools": {"mcp_servers": described}}}), encoding="utf-8")
+    config.write_text(json.dumps({"dispatcher": {"tools": {"mcp_servers": described, **tools}}}), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("tools", "words", "result", "is_told"),
+    [
+        ({"approval": "allow"}, [], "k2 None", False),
+        ({}, ["--yes"], "k2 None", False),
+        ({}, ["--yes", "--json"], "k2 None", False),
+        ({}, [], "the call was not approved: nobody is there to allow it", True),
+        ({}, ["--no-stream"], "the call was not approved: nobody is there to allow it", True),
+        ({}, ["--json"], "the call was not approved: nobody is there to allow it", True),
+    ],
+)
+def test_the_command_line_calls_tools_only_if_it_is_allowed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tools: dict[str, Any],
+    words: list[str],
+    result: str,
+    is_told: bool,
+) -> None:
+    monkeypatch.setenv("DISPATCH_AGENTS", str(write_team(tmp_path / "team")))
+    write_config(tools)
     with serve() as server:
-        server.script(calls(("mcp__shop__secret", {})), says("done"))
+        server.script(calls(("mcp__shop__secret", {}), ("mcp__shop__secret", {})), says("done"))
         monkeypatch.setenv("DISPATCH_LLM_BASE_URL", server.base_url)
-        outcome = call(capsys, [TASK])
-        assert (outcome.code, outcome.out) == (0, "done\n"), outcome.err
-        [result] = server.requests[1].body["messages"][-1]["content"]
-    assert result["content"] == "k2 None"
+        outcome = call(capsys, [TASK, *words])
+        assert outcome.code == 0, outcome.err
+        results = server.requests[1].body["messages"][-1]["content"]
+    assert [each["content"] for each in results] == [result, result]
+    assert outcome.err.count("nobody can be asked") == is_told
+
+
+def test_a_project_can_not_allow_tools(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("config.yaml").write_text("dispatcher: {tools: {approval: allow}}", encoding="utf-8")
+    outcome = call(capsys, ["config", "show"])
+    assert "tools.approval is ignored in a project's config.yaml" in " ".join(outcome.err.split())
+
+
+def test_the_command_line_shows_the_servers_without_their_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    write_config({})
     shown = call(capsys, ["config", "show"]).out
     assert "k2" not in shown
     assert "SHOP_KEY" in shown

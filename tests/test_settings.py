@@ -155,6 +155,7 @@ ENVIRONMENT = {
     "DISPATCH_SESSIONS_KEEP_DAYS": ("7", 7),
     "DISPATCH_TOOLS_MAX_ITERATIONS": ("3", 3),
     "DISPATCH_TOOLS_MAX_RESULT_CHARS": ("99", 99),
+    "DISPATCH_TOOLS_APPROVAL": ("allow", "allow"),
     "DISPATCH_TOOLS_MCP_SERVERS": ("{a: {command: b}}", {"a": McpServerSettings(command="b")}),
     "DISPATCH_HANDOFFS_OFFER": ("found", "found"),
     "DISPATCH_HANDOFFS_TOP_K": ("2", 2),

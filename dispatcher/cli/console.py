@@ -44,8 +44,15 @@ class Console:
         """Whether a person can be asked."""
         return sys.stdin.isatty() and sys.stderr.isatty()
 
-    def ask(self, question: str) -> str:
-        """What the person at the terminal types. The question, too, stays out of stdout."""
+    def ask(self, question: str, *, is_fresh: bool = False) -> str:
+        """What the person at the terminal types. The question, too, stays out of stdout.
+
+        Parameters
+        ----------
+        is_fresh: whether what was typed before the question was seen is no answer to it.
+        """
+        if is_fresh:
+            _forget_what_was_typed()
         sys.stderr.write(f"{printable(question)} ")
         sys.stderr.flush()
         return sys.stdin.readline().strip()
@@ -114,6 +121,13 @@ class Console:
             for line in lines:
                 stream.write((self.styled(line, style, stream) if style else line) + "\n")
             stream.flush()
+
+
+def _forget_what_was_typed() -> None:
+    if sys.platform != "win32" and sys.stdin.isatty():
+        import termios
+
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
 
 
 def short(path: Path) -> str:

@@ -11,7 +11,7 @@ from dispatcher.cli import options
 from dispatcher.cli.console import Console, one_line, short
 
 if TYPE_CHECKING:
-    from dispatcher.decisionlog import LogEntry
+    from dispatcher.decisionlog import DecisionLog, LogEntry
 
 __all__ = ["log"]
 
@@ -73,10 +73,22 @@ def log(
         _print_entries(entries[:limit], console)
     for fault in faults:
         console.notice(fault)
+    if agent is not None and not kept.entries(LogFilter(agent=agent))[0]:
+        _tell_nearest(agent, kept, console)
     console.say(f"{_total(entries)} in {short(kept.folder)}", style="dim")
     if len(entries) > limit and not by_agent:
         console.say(f"the last {limit} are shown; --limit shows more", style="dim")
     return 0
+
+
+def _tell_nearest(agent: str, kept: DecisionLog, console: Console) -> None:
+    """Which agent of the log may have been meant, where none of it has that name."""
+    from rapidfuzz import process
+
+    names = {entry.agent for entry in kept.entries()[0] if entry.agent is not None}
+    near = process.extractOne(agent, sorted(names), score_cutoff=70)
+    if near is not None:
+        console.notice(f'there is no run of "{agent}"; did you mean "{near[0]}"?')
 
 
 def _print_entries(entries: Sequence[LogEntry], console: Console) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "PrecisionOption",
     "QuietOption",
     "VerboseOption",
+    "YesOption",
     "parse_variables",
     "settings_flags",
 ]
@@ -56,6 +57,8 @@ ExecutorOption = Annotated[
     typer.Option("--executor", metavar="NAME", help="What runs the agent: api, or claude-code with its own tools."),
 ]
 
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Let tools be called without asking.")]
+
 _VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)", re.DOTALL)
 
 
@@ -80,6 +83,8 @@ def settings_flags(
     precision: float | None = None,
     escalate: str | None = None,
     executor: str | None = None,
+    *,
+    yes: bool = False,
 ) -> dict[str, Any]:
     """The settings that options override, by their path."""
     return {
@@ -89,4 +94,5 @@ def settings_flags(
         "routing.precision": precision,
         "routing.escalate": escalate,
         "executor": executor,
+        "tools.approval": "allow" if yes else None,
     }

@@ -12,7 +12,7 @@ from dispatcher.cli import options
 from dispatcher.cli.console import Console
 
 if TYPE_CHECKING:
-    from dispatcher.runtime import Dispatcher, Plan, Reply, RunOptions, Session
+    from dispatcher.runtime import Approve, Dispatcher, Plan, Reply, RunOptions, Session
 
 __all__ = ["run"]
 
@@ -55,6 +55,7 @@ def run(
     precision: options.PrecisionOption = None,
     escalate: options.EscalateOption = None,
     executor: options.ExecutorOption = None,
+    yes: options.YesOption = False,
     agents: options.AgentsOption = None,
     config: options.ConfigOption = None,
     as_json: options.JsonOption = False,
@@ -63,6 +64,7 @@ def run(
     debug: options.DebugOption = False,
 ) -> int:
     """Choose the right agent for a task and print its answer."""
+    from dispatcher.cli.approval import Approval
     from dispatcher.cli.choosing import choose
     from dispatcher.cli.decision_log import open_log
     from dispatcher.cli.inputs import read_task
@@ -83,6 +85,7 @@ def run(
         precision=precision,
         escalate=escalate,
         executor=executor,
+        yes=yes,
     )
     dispatcher.log = None if no_store else open_log(dispatcher.settings.log, console)
     run_options: RunOptions = {
@@ -98,17 +101,20 @@ def run(
         console, dispatcher, session_id=session, goes_on=goes_on, no_store=no_store, dry_run=dry_run
     )
     runner = conversation or dispatcher
+    approve = Approval(console, dispatcher.settings.tools)
     try:
         plan = runner.plan(text, **run_options)
         if as_json:
-            return _print_json(dispatcher, runner, plan, explain=explain, dry_run=dry_run)
+            return _print_json(dispatcher, runner, plan, approve, explain=explain, dry_run=dry_run)
         if plan.request is None:
             decision = choose(plan.decision, console, explain=explain)
             if decision is None:
                 return _ABSTAINED
             run_options["decision"] = decision
             plan = runner.plan(text, **run_options)
-        return _carry_out(dispatcher, runner, plan, console, explain=explain, dry_run=dry_run, no_stream=no_stream)
+        return _carry_out(
+            dispatcher, runner, plan, approve, console, explain=explain, dry_run=dry_run, no_stream=no_stream
+        )
     finally:
         dispatcher.close()
         dispatcher.store.close()
@@ -118,6 +124,7 @@ def _carry_out(
     dispatcher: Dispatcher,
     runner: Dispatcher | Session,
     plan: Plan,
+    approve: Approve,
     console: Console,
     *,
     explain: bool,
@@ -132,7 +139,8 @@ def _carry_out(
         console.result(json.dumps(request_body(plan.request), indent=2, ensure_ascii=False))
         return 0
     is_whole = no_stream or plan.shape is not None
-    reply = _print_whole(runner, plan, console) if is_whole else _print_stream(runner, plan, console)
+    print_answer = _print_whole if is_whole else _print_stream
+    reply = print_answer(runner, plan, approve, console)
     if not reply.was_sent:
         show_preview(plan, console, key=dispatcher.settings.llm.api_key_env or "ANTHROPIC_API_KEY")
         console.say("To see all of it, add --dry-run to the command.")
@@ -141,15 +149,15 @@ def _carry_out(
     return _exit_code(reply, console)
 
 
-def _print_stream(runner: Dispatcher | Session, plan: Plan, console: Console) -> Reply:
+def _print_stream(runner: Dispatcher | Session, plan: Plan, approve: Approve, console: Console) -> Reply:
     """Prints the answer as it comes; what came stays also where it breaks off."""
     from dispatcher.cli.views import show_event
     from dispatcher.llm import TextDelta
-    from dispatcher.runtime import Stopped
+    from dispatcher.runtime import Stopped, ToolCalled
 
     last = ""
     try:
-        for event in runner.stream(plan):
+        for event in runner.stream(plan, approve=approve):
             show_event(event, console)
             if isinstance(event, Stopped):
                 return event.reply
@@ -158,19 +166,22 @@ def _print_stream(runner: Dispatcher | Session, plan: Plan, console: Console) ->
                     console.say()
                 last = event.text  # before it is printed, so that an interrupt right after that finds it
                 console.result(last, end="")
+            elif isinstance(event, ToolCalled) and last and not last.endswith("\n"):
+                console.result("")  # what comes after a call is another paragraph, and may be a question
+                last = "\n"
     finally:
         if last and not last.endswith("\n"):
             console.result("")
     raise RuntimeError("a turn's last event is its reply")
 
 
-def _print_whole(runner: Dispatcher | Session, plan: Plan, console: Console) -> Reply:
+def _print_whole(runner: Dispatcher | Session, plan: Plan, approve: Approve, console: Console) -> Reply:
     """Prints the answer, or the object that it holds where one was asked for."""
     from dispatcher.cli.console import one_line
     from dispatcher.errors import AnswerError
 
     try:
-        reply = runner.dispatch(plan)
+        reply = runner.dispatch(plan, approve=approve)
     except AnswerError as problem:
         console.say(f"the answer was: {one_line(problem.text, _LONGEST_ANSWER)}")
         raise
@@ -182,11 +193,17 @@ def _print_whole(runner: Dispatcher | Session, plan: Plan, console: Console) -> 
 
 
 def _print_json(
-    dispatcher: Dispatcher, runner: Dispatcher | Session, plan: Plan, *, explain: bool, dry_run: bool
+    dispatcher: Dispatcher,
+    runner: Dispatcher | Session,
+    plan: Plan,
+    approve: Approve,
+    *,
+    explain: bool,
+    dry_run: bool,
 ) -> int:
     from dispatcher.cli.outputs import RunOutput, run_output, to_json
 
-    reply = None if dry_run or plan.request is None else runner.dispatch(plan)
+    reply = None if dry_run or plan.request is None else runner.dispatch(plan, approve=approve)
     output = run_output(
         plan,
         reply,

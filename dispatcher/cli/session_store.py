@@ -90,6 +90,8 @@ def open_session(
         return _opened(dispatcher, open_store(settings), session_id) if is_asked_for else None
     path = store_path(settings)
     is_first = not path.exists()
+    if is_first and console.quiet and not is_asked_for:
+        return None  # nobody's words are kept without their knowledge
     store = SQLiteSessionStore(path)
     try:
         _sweep(store, settings)

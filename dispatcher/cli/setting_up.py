@@ -32,9 +32,10 @@ def load_dispatcher(
     precision: float | None = None,
     escalate: str | None = None,
     executor: str | None = None,
+    yes: bool = False,
 ) -> Dispatcher:
     """Raises ConfigError, and AgentFileError if no agent is left."""
-    flags = settings_flags(agents, variables, precision=precision, escalate=escalate, executor=executor)
+    flags = settings_flags(agents, variables, precision=precision, escalate=escalate, executor=executor, yes=yes)
     dispatcher = Dispatcher.from_config(flags=flags, config=config, progress=BuildingBar(console))
     for notice in dispatcher.notices:
         console.notice(notice)

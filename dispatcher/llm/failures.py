@@ -168,7 +168,10 @@ def _retry_after(problem: Any) -> float | None:
         return float(asked)
     except ValueError:
         moment = email.utils.parsedate_tz(asked)
-    return None if moment is None else max(0.0, email.utils.mktime_tz(moment) - time.time())
+    try:
+        return None if moment is None else max(0.0, email.utils.mktime_tz(moment) - time.time())
+    except (ValueError, OverflowError):  # a date that no calendar has
+        return None
 
 
 def _innermost(problem: BaseException) -> str:

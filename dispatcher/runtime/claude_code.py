@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from dispatcher.agent import Agent
-from dispatcher.errors import ServiceError, UsageError
-from dispatcher.llm import Completion, Message, Request, TextDelta, Usage
+from dispatcher.errors import BudgetError, DispatcherError, ServiceError, UsageError
+from dispatcher.llm import Completion, Message, Request, TextDelta, Usage, in_dollars
 from dispatcher.runtime.reply import MAX_ITERATIONS, ToolCalled, ToolReturned
 from dispatcher.runtime.tools import Approve, ToolCall, ToolResult, allows_name, allows_server
 
@@ -92,10 +92,11 @@ class ClaudeCode:
     async def astream(self, request: Request) -> AsyncGenerator[Piece, None]:
         """Text, calls of tools and their results as they come, and last the Completion.
 
-        Raises UsageError without the extra or the program, and ServiceError where it fails.
+        Raises UsageError without the extra or the program, ServiceError where it fails, and BudgetError where the run
+        cost all that it may.
         """
         sdk = _sdk()
-        reading = _Reading(self.agent.name, self.max_result_chars)
+        reading = _Reading(self.agent.name, self.max_result_chars, self.budget)
         try:
             async with sdk.ClaudeSDKClient(self._options(request)) as client:
                 await client.query(_prompt(request))
@@ -165,9 +166,10 @@ class ClaudeCode:
 class _Reading:
     """Messages of Claude Code → what the turn loop knows."""
 
-    def __init__(self, agent: str, most: int) -> None:
+    def __init__(self, agent: str, most: int, budget: float | None) -> None:
         self._agent = agent
         self._most = most
+        self._budget = budget
         self._calls: dict[str, ToolCall] = {}
         self._text = ""
         self._model = ""
@@ -211,14 +213,33 @@ class _Reading:
         if message.subtype == "error_max_turns":
             stop = MAX_ITERATIONS
         elif message.is_error:
-            told = "; ".join(message.errors or ()) or message.result or message.subtype
-            raise ServiceError(f"Claude Code gave no answer: {told}")
+            raise self._failure(message)
         else:
             stop = message.stop_reason if message.stop_reason not in (None, "tool_use") else "end_turn"
         text = message.result if message.result is not None else self._text
         if message.structured_output is not None:
             text = json.dumps(message.structured_output, ensure_ascii=False)
         return Completion(text=text, model=self._model, stop_reason=str(stop), usage=_usage(message.usage or {}))
+
+    def _failure(self, message: Any) -> DispatcherError:
+        """The error for a run that ended without an answer, with what it took."""
+        usage, cost = _usage(message.usage or {}), message.total_cost_usd
+        if message.subtype == "error_max_budget_usd" and self._budget is not None:
+            spent = self._budget if cost is None else cost
+            return BudgetError(
+                f"the budget of this run allows no further request: {in_dollars(spent)} of {in_dollars(self._budget)} "
+                "are spent",
+                hint="raise budget.run",
+                budget="run",
+                limit=self._budget,
+                spent=spent,
+            )
+        told = "; ".join(message.errors or ()) or message.result or message.subtype
+        took = f"{usage.prompt_tokens:,} tokens in, {usage.output_tokens:,} out"
+        price = "" if cost is None else f", {in_dollars(cost)}"
+        failure = ServiceError(f"Claude Code gave no answer: {told} ({took}{price})")
+        failure.usage = usage
+        return failure
 
 
 async def _awaited(task: asyncio.Task[None]) -> None:

@@ -98,7 +98,7 @@ def turn_steps(plan: Plan, scene: Scene) -> Steps:
             yield from _keep(turn, scene)
     except Interruption as stop:
         with contextlib.suppress(SessionError):  # what interrupted goes first; the turn will be found torn
-            yield from _keep(_interrupted(turn, stop, tab), scene)
+            yield from _keep(_interrupted(turn, stop, scene, tab), scene)
         raise stop.cause from None
     yield from _ended(plan, turn, scene, completion, tuple(tab.attempts))
 
@@ -329,15 +329,20 @@ def _heard(turn: Turn, completion: Completion, scene: Scene) -> Turn:
     """The turn with an answer of the model's: its text, or all of its blocks where it calls tools."""
     content = _blocks(completion) if _calls(completion, "") else completion.text
     cost = cost_of(completion.usage, completion.model, scene.prices)
-    is_first = turn.stop_reason is None
     return dataclasses.replace(
         turn,
         messages=(*turn.messages, *([Message(role="assistant", content=content)] if content else [])),
         stop_reason=completion.stop_reason,
         model=completion.model,
         usage=turn.usage + completion.usage,
-        cost=cost if is_first else None if cost is None or turn.cost is None else turn.cost + cost,
+        cost=_summed(turn, cost),
     )
+
+
+def _summed(turn: Turn, cost: float | None) -> float | None:
+    """What a turn cost with another answer; None where a price is not known."""
+    is_first = turn.stop_reason is None
+    return cost if is_first else None if cost is None or turn.cost is None else turn.cost + cost
 
 
 def _blocks(completion: Completion) -> tuple[Mapping[str, Any], ...]:
@@ -345,9 +350,12 @@ def _blocks(completion: Completion) -> tuple[Mapping[str, Any], ...]:
     return tuple(block for block in completion.content if block.get("type") != "text" or block.get("text"))
 
 
-def _interrupted(turn: Turn, stop: Interruption, tab: Tab) -> Turn:
+def _interrupted(turn: Turn, stop: Interruption, scene: Scene, tab: Tab) -> Turn:
     if isinstance(stop.cause, LLMError):  # it knows of the attempts of its own request alone
         stop.cause.attempts = (*tab.attempts, *stop.cause.attempts)
+        if stop.cause.usage is not None:
+            cost = cost_of(stop.cause.usage, turn.model or "", scene.prices)
+            turn = dataclasses.replace(turn, usage=turn.usage + stop.cause.usage, cost=_summed(turn, cost))
     turn = tab.settled(turn)
     said = (Message(role="assistant", content=stop.partial),) if stop.partial.strip() else ()
     error = stop.cause.message if isinstance(stop.cause, DispatcherError) else type(stop.cause).__name__

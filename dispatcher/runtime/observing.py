@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from dispatcher.decisionlog import DecisionLog, EntryOutcome, LogEntry, new_entry_id
-from dispatcher.errors import AnswerError, BudgetError, DispatcherError
-from dispatcher.llm import LLMClient, Usage
+from dispatcher.errors import AnswerError, BudgetError, DispatcherError, LLMError
+from dispatcher.llm import LLMClient, Usage, cost_of
 from dispatcher.runtime.drivers import Asking, AsyncAsking
 from dispatcher.runtime.loading import Loaded, judged_cost
 from dispatcher.runtime.reply import ABSTAINED, Event, Plan, Reply, Stopped, UsageReported
@@ -89,6 +89,8 @@ class ObservedRun:
             self.span.note(_reply_attributes(self._reply))
         # A caller may stop reading once it has the reply: that cancels nothing.
         self.span.__exit__(*((None, None, None) if self._reply is not None else (kind, problem, trace)))
+        if isinstance(problem, LLMError) and problem.usage is not None:
+            self._take(problem.usage, cost_of(problem.usage, self._model, self._loaded.settings.llm.prices))
         if self._log is None or self._loaded.sends_nothing:
             return  # what is sent to nobody is kept nowhere
         try:
@@ -99,12 +101,20 @@ class ObservedRun:
     def seen(self, event: Seen) -> Seen:
         """Notes what each answer took, and the reply at the end of the events; returns the event."""
         if isinstance(event, UsageReported):
-            self._usage = self._usage + event.usage
-            before = self._answers_cost
-            self._answers_cost = None if before is None or event.cost is None else before + event.cost
+            self._take(event.usage, event.cost)
         elif isinstance(event, Stopped):
             self._reply = event.reply
         return event
+
+    @property
+    def _model(self) -> str:
+        return self._plan.request.model if self._plan.request is not None else ""
+
+    def _take(self, usage: Usage, cost: float | None) -> None:
+        """Counts what an answer took."""
+        self._usage = self._usage + usage
+        before = self._answers_cost
+        self._answers_cost = None if before is None or cost is None else before + cost
 
     def _entry(self, problem: BaseException | None) -> LogEntry:
         decision, reply = self._plan.decision, self._reply
@@ -146,7 +156,8 @@ class ObservedRun:
             if problem.budget == "run":
                 return problem.spent
             return None if self._answers_cost is None else self._answers_cost + judged
-        if isinstance(problem, AnswerError):  # it came whole, and is not what was asked for
+        is_whole = isinstance(problem, AnswerError)  # it came, and is not what was asked for
+        if is_whole or (isinstance(problem, LLMError) and problem.usage is not None):
             return None if self._answers_cost is None else self._answers_cost + judged
         if self._plan.request is None:
             return judged

@@ -59,6 +59,7 @@ _LISTS: tuple[KeyPath, ...] = (
     ("llm", "fallbacks"),
     ("log", "redact"),
 )  # one entry may stand without brackets
+_PATTERNS: KeyPath = ("log", "redact")  # which may have commas and brackets of their own
 _TEXTS: tuple[KeyPath, ...] = (("enriched",), ("cache",))
 _PATHS: tuple[KeyPath, ...] = (
     ("agents",),
@@ -74,6 +75,7 @@ _NOT_FROM_A_PROJECT: Mapping[KeyPath, str] = {
     ("llm", "api_key_env"): "where your key is sent",
     ("cache",): "from where what your own agents say is read",
     ("tools", "mcp_servers"): "which commands are run on your machine",
+    ("tools", "approval"): "what may be done on your machine",
     ("executor",): "what may be done on your machine",
     ("claude_code_path",): "which commands are run on your machine",
     ("budget", "day"): "what you spend in all projects together",
@@ -244,6 +246,8 @@ def _environment_layer(environment: Mapping[str, str]) -> _Layer:
 def _from_text(text: str, keys: KeyPath, name: str) -> Any:
     """An environment variable's value: lists and mappings as YAML, paths also with the path separator between them."""
     if keys in _LISTS and not text.lstrip().startswith("["):
+        if keys == _PATTERNS:
+            return [text]
         separator = os.pathsep if keys[-1] == "agents" else ","
         return [part.strip() for part in text.split(separator) if part.strip()]
     if keys in _LISTS or keys[-1] in ("variables", "rules", "aliases", "prices", "mcp_servers"):
@@ -252,6 +256,8 @@ def _from_text(text: str, keys: KeyPath, name: str) -> Any:
         try:
             return yaml.safe_load(text)
         except (yaml.YAMLError, ValueError):
+            if keys == _PATTERNS:
+                return [text]
             raise ConfigError(f"environment {name}: the value is not valid YAML") from None
     return text
 

@@ -48,6 +48,7 @@ Dollars = Annotated[float, Limits(ge=0)]
 DuplicatePolicy = Literal["error", "first", "last", "namespace"]
 Executor = Literal["api", "claude-code"]
 Offer = Literal["never", "named", "found"]
+Approval = Literal["ask", "allow"]
 Escalate = Literal["never", "unsure", "always"]
 
 
@@ -238,6 +239,9 @@ class ToolSettings:
     """How often a model is asked in one turn at most; an agent's file may say less, not more."""
     max_result_chars: Annotated[int, Limits(gt=0)] = 40_000
     """The longest result of a tool that a model is given, in characters; the rest is cut off."""
+    approval: Approval = "ask"
+    """What the command line does before each call of an MCP server's tool: ask, and refuse it where nobody can be
+    asked, or allow it. A library asks where its caller gives it `approve`. Not read from a project's config.yaml."""
     mcp_servers: Mapping[ServerName, McpServerSettings] = field(default_factory=dict)
     """MCP servers by name, whose tools agents get as mcp__NAME__TOOL, as far as their files allow. Not read from a
     project's config.yaml."""

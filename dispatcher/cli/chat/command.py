@@ -32,6 +32,7 @@ def chat(
     ] = None,
     precision: options.PrecisionOption = None,
     escalate: options.EscalateOption = None,
+    yes: options.YesOption = False,
     agents: options.AgentsOption = None,
     config: options.ConfigOption = None,
     verbose: options.VerboseOption = False,
@@ -48,7 +49,7 @@ def chat(
 
     console = Console(verbose=verbose)
     dispatcher = load_dispatcher(
-        console, agents=agents, config=config, variables=var, precision=precision, escalate=escalate
+        console, agents=agents, config=config, variables=var, precision=precision, escalate=escalate, yes=yes
     )
     dispatcher.log = None if no_store else open_log(dispatcher.settings.log, console)
     opened = _session(console, dispatcher, session, is_new=is_new, no_store=no_store)

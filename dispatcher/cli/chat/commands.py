@@ -16,10 +16,10 @@ from dispatcher.errors import UsageError
 from dispatcher.runtime import load_attachment
 from dispatcher.sessions import Turn, export_session, total_cost, total_usage
 
-__all__ = ["COMMANDS", "Command", "carry_out", "is_command"]
+__all__ = ["COMMANDS", "FREE", "Command", "carry_out", "is_command"]
 
 _COMMAND = re.compile(r"/(\w*|\?)(?:\s+(.*))?", re.DOTALL)
-_FREE = "auto"  # in place of an agent's name
+FREE = "auto"  # in place of an agent's name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ def _help(conversation: Conversation, argument: str) -> None:
         ("@NAME TASK", "give the conversation to an agent; @auto decides anew"),
         ("Alt-Enter", "begin another line of the same task"),
         ("Ctrl-C", "stop the answer; what came is kept"),
-        ("Ctrl-D", "leave; the next chat goes on here"),
+        ("Ctrl-D", "leave; the next chat goes on here" if conversation.is_kept else "leave; nothing is kept"),
     ]
     conversation.view.table(rows)
 
@@ -71,12 +71,12 @@ def _agents(conversation: Conversation, argument: str) -> None:
 
 def _agent(conversation: Conversation, argument: str) -> None:
     say = conversation.view.console.say
-    if argument == _FREE:
+    if argument == FREE:
         conversation.agent = None
     elif argument:
         conversation.agent = conversation.dispatcher.registry.find(argument).name
     if conversation.agent is not None:
-        say(f"All tasks go to {conversation.agent}; /agent {_FREE} lets it go.")
+        say(f"All tasks go to {conversation.agent}; /agent {FREE} lets it go.")
     elif (current := conversation.session.agent) is not None:
         say(f"{current} has the conversation; follow-ups stay, new subjects go to whom they fit.")
     else:
@@ -147,7 +147,7 @@ def _quit(conversation: Conversation, argument: str) -> None:
 COMMANDS: Mapping[str, Command] = {
     "agents": Command(do=_agents, about="list the agents, all or those with a word", takes="text", argument="[WORD]"),
     "agent": Command(
-        do=_agent, about=f"give all tasks to one agent; {_FREE} lets it go", takes="agent", argument="[NAME]"
+        do=_agent, about=f"give all tasks to one agent; {FREE} lets it go", takes="agent", argument="[NAME]"
     ),
     "why": Command(do=_why, about="say in full why the last agent was chosen"),
     "cost": Command(do=_cost, about="show tokens and dollars, by agent"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from dispatcher.cli.chat.commands import COMMANDS
+from dispatcher.cli.chat.commands import COMMANDS, FREE
 
 __all__ = ["Suggestion", "suggestions"]
 
@@ -15,7 +16,6 @@ _COMMAND = re.compile(r"/\w*")
 _ARGUMENT = re.compile(r"/(\w+)\s+(.*)", re.DOTALL)
 _MENTION = re.compile(r"\s*@([\w-]*)")
 _PATH = re.compile(r"(?:^|(?<=\s))(?:~|\.{1,2})?/?(?:[^\s/]+/)*[^\s/]*$")
-_AUTO = "auto"
 _MOST_FILES = 200
 
 
@@ -53,7 +53,7 @@ def suggestions(typed: str, agents: Mapping[str, str], folder: Path) -> Iterator
 
 
 def _agents(begun: str, agents: Mapping[str, str]) -> Iterator[Suggestion]:
-    named = {**agents, _AUTO: "decide by the task"}
+    named = {**agents, FREE: "decide by the task"}
     for name, about in named.items():
         if name.casefold().startswith(begun.casefold()):
             yield Suggestion(name, len(begun), about)
@@ -64,14 +64,10 @@ def _files(begun: str, folder: Path) -> Iterator[Suggestion]:
     above, _, start = begun.rpartition("/")
     inside = folder / Path(f"{above}/" if above or begun.startswith("/") else "").expanduser()
     try:
-        found = sorted(inside.iterdir())[:_MOST_FILES] if not start else sorted(inside.glob(f"{_literal(start)}*"))
+        found = sorted(inside.iterdir())[:_MOST_FILES] if not start else sorted(inside.glob(f"{glob.escape(start)}*"))
     except OSError:
         return
     for path in found:
         if path.name.startswith(".") and not start.startswith("."):
             continue
         yield Suggestion(path.name + ("/" if path.is_dir() else ""), len(start))
-
-
-def _literal(text: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", text)

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 
+from dispatcher.cli.approval import Approval
 from dispatcher.cli.chat.view import View
 from dispatcher.cli.choosing import choose
 from dispatcher.errors import UsageError
 from dispatcher.llm import TextDelta
 from dispatcher.routing import Decision, How
 from dispatcher.runtime import Attachment, Dispatcher, Plan, Reply, RunOptions, Session, Stopped
-from dispatcher.sessions import Turn
+from dispatcher.sessions import MemorySessionStore, Turn
 
 __all__ = ["Conversation"]
 
@@ -41,7 +43,13 @@ class Conversation:
         self.decision: Decision | None = None
         self.is_over = False
         self._model = model
+        self._approval = Approval(view.console, dispatcher.settings.tools)
         self._last_attachments: Sequence[Attachment] = ()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it will be there after the chat."""
+        return not isinstance(self.dispatcher.store, MemorySessionStore)
 
     def ask(self, task: str, *, agent: str | None = None) -> None:
         """Takes a turn, and shows it as it comes.
@@ -73,18 +81,19 @@ class Conversation:
         turn = self.session.undo()
         if turn is None:
             raise UsageError("there is no turn to take back", hint="without a key nothing is sent, and no turn is kept")
-        self.decision = None
+        self.decision, self._last_attachments = None, ()
         return turn
 
     def retry(self, agent: str | None = None) -> None:
         """Takes the last turn back and asks again, the agent that is named if one is. Raises UsageError."""
         if agent is not None:
             agent = self.dispatcher.registry.find(agent).name
+        attachments = self._last_attachments
         turn = self.undo()
         if agent is None and turn.how in _NAMED:
             agent = turn.agent
-        self.attachments = [*self._last_attachments, *self.attachments]
-        if not self._last_attachments and _has_files(turn):
+        self.attachments = [*attachments, *self.attachments]
+        if not attachments and _has_files(turn):
             self.view.console.notice("the files of that turn are not sent again; name them with /file and /retry")
         self.ask(turn.task, agent=agent)
 
@@ -110,7 +119,9 @@ class Conversation:
         return self.session.plan(task, **run_options)
 
     def _answered(self, plan: Plan) -> Reply:
-        with closing(self.session.stream(plan)) as events, self.view.answer(plan) as answer:
+        answer = self.view.answer(plan)
+        approve = partial(self._approval, asking=answer.set_aside)
+        with closing(self.session.stream(plan, approve=approve)) as events, answer:
             for event in events:
                 if isinstance(event, Stopped):
                     return event.reply

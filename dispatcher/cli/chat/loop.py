@@ -41,7 +41,8 @@ def talk(conversation: Conversation, lines: Lines) -> None:
         if line:
             with suppress(KeyboardInterrupt):  # another one, while the first is heeded
                 _answer(conversation, line)
-    conversation.view.closing(conversation.session)
+    if conversation.is_kept:
+        conversation.view.closing(conversation.session)
 
 
 def _answer(conversation: Conversation, line: str) -> None:

@@ -7,8 +7,8 @@ that is under way.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -165,7 +165,7 @@ class Answer:
         self._is_drawn = False  # as it is now
         self._spinner: Spinner | None = Spinner("dots", Text(waiting_for, style="dim"))
         self._held = ExitStack()
-        self._live = Live(get_renderable=self._drawn, console=rich, transient=True, auto_refresh=False)
+        self._live = self._drawing_anew()
         self._is_over = threading.Event()
         # Only one thread writes at a time, which the refreshing that rich itself offers does not see to.
         self._writing = threading.Lock()
@@ -201,6 +201,21 @@ class Answer:
         """Ends a piece of the answer: what comes next is another paragraph."""
         with self._writing:
             self._settle(len(self._open))
+
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """Leaves the terminal to a question, as it was before the answer; then goes on."""
+        with self._writing:
+            self._settle(len(self._open))
+            self._live.stop()
+            self._held.close()
+            yield
+            self._held.enter_context(unechoed())
+            self._live = self._drawing_anew()  # which goes on below the question, not over it
+            self._live.start(refresh=True)
+
+    def _drawing_anew(self) -> Live:
+        return Live(get_renderable=self._drawn, console=self._rich, transient=True, auto_refresh=False)
 
     def _end(self) -> None:
         """Puts the terminal in order, and writes what is left."""
