@@ -486,8 +486,10 @@ def test_a_turn_that_is_stopped_during_a_call_is_kept() -> None:
 
     asyncio.run(stop())
     [turn] = session.turns
-    assert (turn.state, len(turn.messages)) == (TurnState.CANCELLED, 2)
-    assert not turn.is_answered
+    assert (turn.state, len(turn.messages)) == (TurnState.CANCELLED, 3)
+    [result] = turn.messages[-1].content
+    assert isinstance(result, Mapping)
+    assert (result["is_error"], result["content"]) == (True, "there is no result: the turn ended first")
 
 
 def test_an_answer_that_is_cut_off_in_a_call_calls_nothing(run: Run) -> None:
