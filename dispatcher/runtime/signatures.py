@@ -7,7 +7,7 @@ import re
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from dispatcher.errors import UsageError
 
@@ -74,9 +74,8 @@ def schema_of(model: Any, name: str) -> dict[str, Any]:
     from pydantic.json_schema import GenerateJsonSchema
 
     class Schema(GenerateJsonSchema):
-        ignored_warning_types: ClassVar[Any] = {
-            "non-serializable-default"
-        }  # such a default is the function's own affair
+        def emit_warning(self, kind: Any, detail: str) -> None:
+            """Of no use to whoever gave the function: what its defaults are is its own affair."""
 
     try:
         schema: dict[str, Any] = model.model_json_schema(schema_generator=Schema)

@@ -29,7 +29,7 @@ def main(agents: str, conversations: str) -> None:
     def route(task):
         return router.route(task, mentions=False)
 
-    rows, labels, groups, own = [], [], [], []
+    rows, labels, groups = [], [], []
     for group, conversation in enumerate(read_conversations(Path(conversations))):
         for turn, spoken in labelled_turns(conversation):
             if not spoken:
@@ -40,14 +40,13 @@ def main(agents: str, conversations: str) -> None:
             rows.append([signs[name] for name in SIGNS])
             labels.append(turn.agent != spoken[-1].agent)
             groups.append(group)
-            own.append(fresh.candidates[0].name == current.name)
-    signs, changed, groups, own = map(np.array, (rows, labels, groups, own))
+    signs, changed, groups = map(np.array, (rows, labels, groups))
     held_out = np.zeros(len(changed))
     for train, test in GroupKFold(10).split(signs, changed, groups):
         held_out[test] = probabilities(fitted(signs[train], changed[train]), signs[test])
 
     def shares(threshold):
-        moved = (held_out >= threshold) & ~own  # what the current agent fits best stays with it
+        moved = held_out >= threshold
         return (~moved[~changed]).mean(), moved[changed].mean()
 
     def margin(threshold):
