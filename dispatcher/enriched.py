@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dispatcher.agent import Agent, Diagnostic, Passage, Severity
+from dispatcher.characters import well_formed
 
 __all__ = [
     "FILE_NAME",
@@ -27,7 +28,6 @@ __all__ = [
     "add_enriched",
     "add_near_misses",
     "parse_line",
-    "well_formed",
 ]
 
 FILE_NAME = "enriched.jsonl"
@@ -154,11 +154,6 @@ def parse_line(content: str) -> EnrichedLine:
         digest=digest if isinstance(digest, str) and digest else None,
         faults=faults,
     )
-
-
-def well_formed(text: str) -> str:
-    r"""A text without halves of surrogate pairs (`"\ud800"`), which can't be printed."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _faults(entry: dict[str, Any]) -> Iterator[str]:

@@ -53,6 +53,12 @@ def test_a_conversation_is_gone_on_with(server: ScriptedServer, dispatch: Call) 
     assert len(first.body["messages"]) == 1
 
 
+def test_words_that_are_no_utf8_are_sent_and_kept(server: ScriptedServer, dispatch: Call) -> None:
+    assert dispatch(f"{TASK} \udcff").code == 0
+    assert server.requests[0].body["messages"][0]["content"] == f"{TASK} ?"
+    assert dispatch("sessions", "list").code == 0
+
+
 def test_a_follow_up_is_told_as_one(server: ScriptedServer, dispatch: Call) -> None:
     dispatch(TASK)
     done = dispatch("--continue", "why?")

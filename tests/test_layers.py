@@ -14,7 +14,7 @@ PACKAGE = Path(dispatcher.__file__).parent
 
 # Lowest first; rooms that stand together don't import each other.
 LAYERS = (
-    ("errors", "version", "on_demand", "progress"),
+    ("characters", "errors", "version", "on_demand", "progress"),
     ("agent",),
     ("naming", "private"),
     ("settings",),

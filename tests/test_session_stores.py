@@ -12,13 +12,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dispatcher import MemorySessionStore, SessionStore, SQLiteSessionStore, Turn
+from dispatcher import MemorySessionStore, Message, SessionStore, SQLiteSessionStore, Turn
 from dispatcher.errors import SessionStoreError
+from dispatcher.sessions import EXPORT_FORMATS, export_session
 from dispatcher.sessions.migrations import MIGRATIONS, migrate
 from dispatcher.sessions.turn import new_turn_id, now
 from dispatcher.testing import SESSION_STORE_CONTRACTS, BrokenContractError, Contract, check_session_store
@@ -208,6 +210,28 @@ def test_a_turn_that_was_damaged_is_told_with_its_place(store: SQLiteSessionStor
     connection.close()
     with pytest.raises(SessionStoreError, match='the session "a", turn 1: what is kept there is no turn'):
         store.turns("a")
+
+
+@pytest.mark.parametrize("statement", ["UPDATE sessions SET created = 'then'", "UPDATE sessions SET updated = 'soon'"])
+def test_a_session_whose_times_were_damaged_is_told(store: SQLiteSessionStore, path: Path, statement: str) -> None:
+    store.put("a", turn_of())
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(statement)
+        connection.commit()
+    for read in (store.sessions, lambda: store.info("a")):
+        with pytest.raises(SessionStoreError, match="can't be read") as caught:
+            read()
+        assert caught.value.hint
+
+
+@pytest.mark.parametrize("export_format", EXPORT_FORMATS)
+def test_half_a_surrogate_pair_is_stored_listed_and_exported(store: SQLiteSessionStore, export_format: str) -> None:
+    turn = turn_of("cut \ud83d", agent="half \ud83d", messages=(Message(role="user", content="cut \ud83d"),))
+    store.put("a", turn)
+    store.put("a", turn)
+    assert store.turns("a") == (turn,)
+    assert [(info.title, info.agents) for info in store.sessions()] == [("cut ?", ("half ?",))]
+    assert export_session("a", store.turns("a"), export_format).encode("utf-8")
 
 
 def test_a_folder_that_can_not_be_made_is_told(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from dispatcher import (
     Agent,
     Dispatcher,
     Event,
+    Message,
     Registry,
     Reply,
     Settings,
@@ -90,6 +91,11 @@ def dispatcher_of(client: Any, *tools: Any, agent: Agent | None = None, **option
 
 
 Run = Callable[..., Reply]
+
+
+def blocks_of(message: Message) -> tuple[Mapping[str, Any], ...]:
+    assert not isinstance(message.content, str)
+    return tuple(message.content)
 
 
 async def collected(events: AsyncIterator[Event]) -> list[Event]:
@@ -486,8 +492,124 @@ def test_a_turn_that_is_stopped_during_a_call_is_kept() -> None:
 
     asyncio.run(stop())
     [turn] = session.turns
-    assert (turn.state, len(turn.messages)) == (TurnState.CANCELLED, 2)
-    assert not turn.is_answered
+    assert (turn.state, len(turn.messages), turn.is_answered) == (TurnState.CANCELLED, 3, True)
+    [result] = blocks_of(turn.messages[-1])
+    assert (result["is_error"], result["content"]) == (True, "there is no result: the turn ended first")
+
+
+def test_what_was_done_before_a_turn_was_stopped_is_kept_and_sent_again() -> None:
+    def interrupt() -> None:
+        """Stands for Ctrl-C during a call."""
+        raise KeyboardInterrupt
+
+    client = Scripted(wants(("shout", {"text": "a"}), ("interrupt", {}), text="hm"), ends("fine"))
+    session = dispatcher_of(client, shout, interrupt).session("a")
+    with pytest.raises(KeyboardInterrupt):
+        session.dispatch("help", agent="helper")
+    session.dispatch("go on", agent="helper")
+    _, _, results, last = client.requests[-1].messages
+    assert [(block["content"], block.get("is_error", False)) for block in blocks_of(results)] == [
+        ("A", False),
+        ("there is no result: the turn ended first", True),
+    ]
+    assert last.content == "go on"
+
+
+def test_after_the_last_iteration_the_conversation_goes_on_from_there(run: Run) -> None:
+    client = Scripted(wants(("shout", {"text": "a"})), wants(("shout", {"text": "b"})), ends("fine"))
+    session = dispatcher_of(client, shout, settings=Settings(tools=ToolSettings(max_iterations=2))).session("a")
+    assert run(session).stop_reason == MAX_ITERATIONS
+    run(session, "go on")
+    messages = client.requests[-1].messages
+    assert [message.role for message in messages] == ["user", "assistant", "user", "assistant", "user", "user"]
+    [result] = blocks_of(messages[4])
+    assert (result["tool_use_id"], result["is_error"]) == ("t0", True)
+
+
+def test_a_tool_that_cancels_itself_does_not_cancel_the_turn() -> None:
+    async def give_up() -> None:
+        """Is cancelled by something of its own."""
+        raise asyncio.CancelledError
+
+    client = Scripted(wants(("give_up", {})), ends("fine"))
+    session = dispatcher_of(client, give_up).session("a")
+    assert asyncio.run(session.adispatch("help", agent="helper")).text == "fine"
+    assert results_of(client.requests[1]) == [("the tool was cancelled", True)]
+
+
+class MuteError(Exception):
+    """Has no text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def round_and_round() -> list[Any]:
+    """Gives what never ends."""
+    found: list[Any] = []
+    found.append(found)
+    return found
+
+
+def raw_bytes() -> bytes:
+    """Gives what is no text."""
+    return b"\xff\xfe"
+
+
+def raise_mute() -> None:
+    """Fails without a word."""
+    raise MuteError
+
+
+@pytest.mark.parametrize("tool", [round_and_round, raw_bytes, raise_mute])
+def test_what_can_not_be_written_as_text_is_told_to_the_model(tool: Callable[[], Any], run: Run) -> None:
+    client = Scripted(wants((tool.__name__, {})), ends("fine"))
+    session = dispatcher_of(client, tool).session("a")
+    assert run(session).text == "fine"
+    [(text, is_error)] = results_of(client.requests[1])
+    assert is_error
+    assert "can't be written as text" in text
+
+
+def takes_function(action: Callable[[int], int]) -> None:
+    """Takes what JSON knows nothing like."""
+
+
+@pytest.mark.parametrize("given", [takes_function, dict])
+def test_a_signature_that_no_schema_can_tell_is_refused_at_once(given: Callable[..., Any]) -> None:
+    with pytest.raises(UsageError, match="the tool") as caught:
+        Tool.of(given)
+    assert caught.value.hint
+
+
+def test_a_default_that_is_no_json_is_the_functions_own_affair() -> None:
+    missing = object()
+
+    def look_up(key: str, default: Any = missing) -> str:
+        """Looks up."""
+        return "missing" if default is missing else key
+
+    assert Tool.of(look_up).schema["required"] == ["key"]
+
+
+def test_half_a_surrogate_pair_neither_ends_a_turn_nor_spoils_the_next(run: Run, tmp_path: Path) -> None:
+    def half() -> str:
+        """Gives half an emoji."""
+        return "cut \ud83d"
+
+    with serve() as server, SQLiteSessionStore(tmp_path / "s.sqlite3") as store:
+        server.script(calls(("half", {})), says("fine"))
+        settings = Settings(llm=LLMSettings(base_url=server.base_url))
+        dispatcher = dispatcher_of(None, half, settings=settings, environment={}, store=store)
+        session = dispatcher.session("a")
+        assert run(session, "what of \udcff?").text == "fine"
+        run(session, "go on")
+        dispatcher.close()
+        [first, _] = session.turns
+        assert (first.task, store.sessions()[0].title) == ("what of ??", "what of ??")
+        assert blocks_of(first.messages[2])[0]["content"] == "cut \ud83d"
+        [result] = server.requests[-1].body["messages"][2]["content"]
+        assert result["content"] == "cut ?"
 
 
 def test_an_answer_that_is_cut_off_in_a_call_calls_nothing(run: Run) -> None:

@@ -16,6 +16,7 @@ from dispatcher.agentfile.finding import Finding, error, warning
 from dispatcher.agentfile.lines import LineIndex
 from dispatcher.agentfile.sections import parse_document
 from dispatcher.agentfile.strict import FrontMatter
+from dispatcher.characters import well_formed
 
 __all__ = ["read_json_agents"]
 
@@ -74,7 +75,7 @@ class _Mapping(dict[str, Any]):
     """A JSON object that remembers every pair, also those of one name."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        self.pairs = [(_well_formed(key), _well_formed(value)) for key, value in pairs]
+        self.pairs = [(well_formed(key), _well_formed(value)) for key, value in pairs]
         super().__init__(self.pairs)
 
     def repeated(self) -> tuple[str, ...]:
@@ -83,5 +84,4 @@ class _Mapping(dict[str, Any]):
 
 
 def _well_formed(value: Any) -> Any:
-    r"""A text without halves of surrogate pairs (`"\ud800"`), which can be neither printed nor sent."""
-    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+    return well_formed(value) if isinstance(value, str) else value

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dispatcher.agent import Agent
+from dispatcher.characters import well_formed
 from dispatcher.enrich.languages import is_in_another_language
 from dispatcher.enrich.planning import Job
-from dispatcher.enriched import well_formed
 
 __all__ = ["Accepted", "Names", "Refused", "fold", "read_answer"]
 

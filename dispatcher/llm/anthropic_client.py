@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dispatcher.characters import well_formed, well_formed_content
 from dispatcher.errors import CredentialError, LLMError, NetworkError
 from dispatcher.llm.blocks import BlockAssembler
 from dispatcher.llm.client import Completion, Request, TextDelta, Usage
@@ -42,8 +43,10 @@ def request_body(request: Request) -> dict[str, Any]:
         "model": request.model,
         "max_tokens": request.max_tokens,
         # The prompt of an agent is the same for all its tasks, so the service is asked to keep it.
-        "system": [{"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}],
-        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+        "system": [{"type": "text", "text": well_formed(request.system), "cache_control": {"type": "ephemeral"}}],
+        "messages": [
+            {"role": message.role, "content": well_formed_content(message.content)} for message in request.messages
+        ],
     }
     output: dict[str, Any] = {}
     if request.effort is not None:

@@ -21,6 +21,7 @@ import numpy as np
 from dispatcher.agent import Agent, slugify
 from dispatcher.cache import Cache, code_stamp, digest_of
 from dispatcher.cache.agents import packed
+from dispatcher.characters import well_formed
 from dispatcher.errors import UnknownAgentError
 from dispatcher.naming import find_agent, sort_by_name
 from dispatcher.progress import Progress
@@ -144,7 +145,7 @@ class Router:
 
         Raises UnknownAgentError for a name that no agent has.
         """
-        allowed = self._allowed(only, exclude)
+        task, allowed = well_formed(task), self._allowed(only, exclude)
         if agent is not None:
             return self._settled(
                 task, find_agent(agent, self.agents), How.FORCED, "it was named by the caller", allowed

@@ -16,7 +16,7 @@ from dispatcher.llm import Completion, LLMClient, Request, TextDelta
 from dispatcher.runtime.claude_code import Piece
 from dispatcher.runtime.reply import Event, Reply, Stopped
 from dispatcher.runtime.steps import Ask, GetApproval, Interruption, Keep, Steps, UseTool
-from dispatcher.runtime.tools import Tool, checked_arguments
+from dispatcher.runtime.tools import Tool, ToolFailedError, checked_arguments
 from dispatcher.sessions import MemorySessionStore, SessionStore
 from dispatcher.tracing import Spanned, tool_span
 
@@ -219,6 +219,10 @@ async def _adone(step: GetApproval | UseTool, span: Spanned | None) -> object:
                 if step.tool.is_async:
                     return await step.tool.function(**arguments)
                 return await asyncio.to_thread(step.tool.function, **arguments)
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            return ToolFailedError("the tool was cancelled")  # by itself: nobody wanted to stop the turn
         except Exception as problem:  # noqa: BLE001  the model is told
             return problem
     answer = step.approve(step.call)

@@ -84,7 +84,7 @@ def turn_steps(plan: Plan, scene: Scene) -> Steps:
             if not calls:
                 break
             if tab.requests >= scene.limits.max_iterations or asked >= _most_iterations(plan, scene):
-                turn = dataclasses.replace(turn, stop_reason=MAX_ITERATIONS)
+                turn = dataclasses.replace(_with_results(turn, ()), stop_reason=MAX_ITERATIONS)
                 break
             done = yield from _results(calls, plan, scene, tab)
             turn = tab.settled(dataclasses.replace(turn, messages=(*turn.messages, _results_message(done.results))))
@@ -166,18 +166,22 @@ def _results(calls: Sequence[ToolCall], plan: Plan, scene: Scene, tab: Tab) -> G
     """What becomes of the calls of one answer, in their order."""
     found: list[ToolResult] = []
     passed_on: Plan | None = None
-    for call in calls:
-        yield ToolCalled(call=call)
-        result = yield from _result(call, plan, scene, tab)
-        if isinstance(result, Plan):
-            if passed_on is None:
-                passed_on = result
-                tab.handoffs.append(_record(call, result, is_question=False))
-                result = took_over(call, _name_of(result), result.decision.reason)
-            else:
-                result = refused(call, f'the conversation is already passed on to "{_name_of(passed_on)}"')
-        found.append(result)
-        yield ToolReturned(result=result)
+    try:
+        for call in calls:
+            yield ToolCalled(call=call)
+            result = yield from _result(call, plan, scene, tab)
+            if isinstance(result, Plan):
+                if passed_on is None:
+                    passed_on = result
+                    tab.handoffs.append(_record(call, result, is_question=False))
+                    result = took_over(call, _name_of(result), result.decision.reason)
+                else:
+                    result = refused(call, f'the conversation is already passed on to "{_name_of(passed_on)}"')
+            found.append(result)
+            yield ToolReturned(result=result)
+    except Interruption as stop:
+        stop.results = tuple(found)
+        raise
     return Done(results=tuple(found), passed_on=passed_on)
 
 
@@ -285,15 +289,31 @@ def _calls(completion: Completion, agent: str) -> tuple[ToolCall, ...]:
     """What an answer wants to be called; nothing where it ended for another reason."""
     if completion.stop_reason != "tool_use":
         return ()
+    return _calls_of(completion.content, agent)
+
+
+def _calls_of(content: Sequence[Mapping[str, Any]], agent: str) -> tuple[ToolCall, ...]:
     return tuple(
         ToolCall(id=str(block["id"]), name=str(block["name"]), arguments=dict(block.get("input") or {}), agent=agent)
-        for block in completion.content
+        for block in content
         if block.get("type") == "tool_use"
     )
 
 
 def _results_message(results: Sequence[ToolResult]) -> Message:
     return Message(role="user", content=tuple(result.block for result in results))
+
+
+def _with_results(turn: Turn, made: Sequence[ToolResult]) -> Turn:
+    """The turn with a result for each call of its last message, so that the next turn can go on after it: those that
+    came, and for the others that there is none."""
+    last = turn.messages[-1]
+    if last.role != "assistant" or isinstance(last.content, str):
+        return turn
+    results = {result.call.id: result for result in made}
+    calls = _calls_of(last.content, str(turn.agent))
+    told = [results.get(call.id) or refused(call, "there is no result: the turn ended first") for call in calls]
+    return dataclasses.replace(turn, messages=(*turn.messages, _results_message(told)))
 
 
 def _most_iterations(plan: Plan, scene: Scene) -> int:
@@ -356,7 +376,7 @@ def _interrupted(turn: Turn, stop: Interruption, scene: Scene, tab: Tab) -> Turn
         if stop.cause.usage is not None:
             cost = cost_of(stop.cause.usage, turn.model or "", scene.prices)
             turn = dataclasses.replace(turn, usage=turn.usage + stop.cause.usage, cost=_summed(turn, cost))
-    turn = tab.settled(turn)
+    turn = _with_results(tab.settled(turn), stop.results)
     said = (Message(role="assistant", content=stop.partial),) if stop.partial.strip() else ()
     error = stop.cause.message if isinstance(stop.cause, DispatcherError) else type(stop.cause).__name__
     return dataclasses.replace(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dispatcher.errors import UsageError
 
-__all__ = ["Described", "arguments_model", "described"]
+__all__ = ["Described", "arguments_model", "described", "schema_of"]
 
 _SECTION = re.compile(
     r"^(?:(parameters|args|arguments)|returns?|raises|yields|examples?|notes?|see also)\s*:?\s*$", re.IGNORECASE
@@ -65,10 +65,31 @@ def arguments_model(function: Callable[..., Any], name: str) -> Any:
     try:
         return create_model(name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields)
     except (PydanticSchemaGenerationError, PydanticUserError, NameError) as problem:
-        raise UsageError(
-            f'the tool "{name}" has a parameter whose type a model can\'t be told: {problem}'.partition("\n")[0],
-            hint="use text, numbers, lists, mappings, Literal, dataclasses or pydantic models",
-        ) from None
+        raise _untellable(name, problem) from None
+
+
+def schema_of(model: Any, name: str) -> dict[str, Any]:
+    """The JSON schema of an `arguments_model`. Raises UsageError for a type that JSON knows nothing like."""
+    from pydantic.errors import PydanticInvalidForJsonSchema
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Schema(GenerateJsonSchema):
+        def emit_warning(self, kind: Any, detail: str) -> None:
+            """Of no use to whoever gave the function: what its defaults are is its own affair."""
+
+    try:
+        schema: dict[str, Any] = model.model_json_schema(schema_generator=Schema)
+    except PydanticInvalidForJsonSchema as problem:
+        raise _untellable(name, problem) from None
+    schema.pop("title", None)
+    return schema
+
+
+def _untellable(name: str, problem: Exception) -> UsageError:
+    return UsageError(
+        f'the tool "{name}" has a parameter whose type a model can\'t be told: {problem}'.partition("\n")[0],
+        hint="use text, numbers, lists, mappings, Literal, dataclasses or pydantic models",
+    )
 
 
 def _note(line: str, parameters: dict[str, list[str]]) -> None:
@@ -85,7 +106,7 @@ def _fields(function: Callable[..., Any], name: str) -> Iterator[tuple[str, Any]
 
     texts = described(function).parameters
     types = _types(function, name)
-    for parameter in inspect.signature(function).parameters.values():
+    for parameter in _parameters(function, name):
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise UsageError(
                 f'the tool "{name}" takes "{parameter}", which a model can\'t be told',
@@ -103,6 +124,15 @@ def _fields(function: Callable[..., Any], name: str) -> Iterator[tuple[str, Any]
             description=texts.get(parameter.name) or None,
         )
         yield f"argument_{parameter.name}", (types[parameter.name], info)
+
+
+def _parameters(function: Callable[..., Any], name: str) -> Iterable[inspect.Parameter]:
+    try:
+        return inspect.signature(function).parameters.values()
+    except (ValueError, TypeError):
+        raise UsageError(
+            f'the signature of the tool "{name}" can\'t be read', hint="give a function of Python with typed parameters"
+        ) from None
 
 
 def _types(function: Callable[..., Any], name: str) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from dispatcher.llm import Request
 from dispatcher.runtime.reply import Event
-from dispatcher.runtime.tools import Approve, Tool, ToolCall
+from dispatcher.runtime.tools import Approve, Tool, ToolCall, ToolResult
 from dispatcher.sessions import Turn
 
 __all__ = ["Ask", "GetApproval", "Interruption", "Keep", "Step", "Steps", "UseTool"]
@@ -55,13 +55,14 @@ class Interruption(Exception):  # noqa: N818  not an error by itself: it carries
     """What a driver throws into the loop where a step ends otherwise than by itself.
 
     `cause` is the exception that ended it, which is raised again once the turn is put in order; `partial` is the text
-    that had come.
+    that had come, and `results` are those of the calls that were made before, of the same answer.
     """
 
     def __init__(self, cause: BaseException, partial: str = "") -> None:
         super().__init__(str(cause))
         self.cause = cause
         self.partial = partial
+        self.results: tuple[ToolResult, ...] = ()
 
     @property
     def is_wanted(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from dispatcher.agent import Agent
 from dispatcher.errors import DispatcherError, UsageError
-from dispatcher.runtime.signatures import arguments_model, described
+from dispatcher.runtime.signatures import arguments_model, described, schema_of
 
 __all__ = [
     "LONGEST_NAME",
@@ -74,8 +74,7 @@ class Tool:
                 hint=f"use up to {LONGEST_NAME} letters, digits, _ and -, as in Tool.of(function, name=...)",
             )
         model = arguments_model(function, name)
-        schema = model.model_json_schema()
-        schema.pop("title", None)
+        schema = schema_of(model, name)
         return cls(
             name=name,
             description=description or described(function).text,
@@ -179,10 +178,16 @@ def checked_arguments(tool: Tool, call: ToolCall) -> Mapping[str, Any]:
 
 
 def call_result(call: ToolCall, outcome: object, most: int) -> ToolResult:
-    """What a tool returned, or the exception that it raised, as text of at most `most` characters."""
-    if isinstance(outcome, Exception):
-        return ToolResult(call=call, text=_cut(_told(outcome), most), is_error=True)
-    return ToolResult(call=call, text=_cut(_as_text(outcome), most))
+    """What a tool returned, or the exception that it raised, as text of at most `most` characters.
+
+    What can't be written as text is an error of the tool's, which the model is told as any other.
+    """
+    try:
+        text = _told(outcome) if isinstance(outcome, Exception) else _as_text(outcome)
+    except Exception as problem:  # noqa: BLE001  a text of its own may raise anything
+        reason = f"what it gave can't be written as text ({type(outcome).__name__}: {type(problem).__name__})"
+        return ToolResult(call=call, text=reason, is_error=True)
+    return ToolResult(call=call, text=_cut(text, most), is_error=isinstance(outcome, Exception))
 
 
 def denied_result(call: ToolCall, answer: object) -> ToolResult:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,9 @@ from dispatcher.errors import SessionStoreError
 from dispatcher.llm import Message, Usage
 from dispatcher.sessions.turn import Handoff, Turn, TurnState
 
-__all__ = ["turn_from_json", "turn_to_dict", "turn_to_json"]
+__all__ = ["as_json", "turn_from_json", "turn_to_dict", "turn_to_json"]
+
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def turn_to_dict(turn: Turn) -> dict[str, Any]:
@@ -32,7 +35,13 @@ def turn_to_dict(turn: Turn) -> dict[str, Any]:
 
 
 def turn_to_json(turn: Turn) -> str:
-    return json.dumps(turn_to_dict(turn), ensure_ascii=False)
+    return as_json(turn_to_dict(turn))
+
+
+def as_json(values: Mapping[str, Any]) -> str:
+    """Values of JSON on one line; halves of surrogate pairs are escaped, since no file takes them as they are."""
+    text = json.dumps(values, ensure_ascii=False)
+    return _HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
 def turn_from_json(text: str, *, place: str) -> Turn:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from dispatcher.sessions.encoding import turn_to_dict
+from dispatcher.characters import well_formed
+from dispatcher.sessions.encoding import as_json, turn_to_dict
 from dispatcher.sessions.turn import Turn, TurnState
 
 __all__ = ["EXPORT_FORMATS", "export_session"]
 
 
 def _jsonl(session_id: str, turns: Sequence[Turn]) -> str:
-    return "".join(
-        json.dumps({"session": session_id, **turn_to_dict(turn)}, ensure_ascii=False) + "\n" for turn in turns
-    )
+    return "".join(as_json({"session": session_id, **turn_to_dict(turn)}) + "\n" for turn in turns)
 
 
 def _markdown(session_id: str, turns: Sequence[Turn]) -> str:
     sections = [section for turn in turns for section in _sections(turn)]
-    return "\n\n".join([f"# Session {session_id}", *sections]) + "\n"
+    return well_formed("\n\n".join([f"# Session {session_id}", *sections]) + "\n")
 
 
 _WRITERS: Mapping[str, Callable[[str, Sequence[Turn]], str]] = {"jsonl": _jsonl, "markdown": _markdown}

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dispatcher.characters import well_formed
 from dispatcher.errors import SessionStoreError
 from dispatcher.llm import Usage
 from dispatcher.sessions.encoding import turn_from_json, turn_to_json
@@ -72,11 +73,11 @@ class SQLiteSessionStore:
     def info(self, session_id: str) -> SessionInfo | None:
         query = f"{_INFO} WHERE s.id = ? GROUP BY s.key"
         row = self._do(lambda connection: connection.execute(query, (session_id,)).fetchone())
-        return _info(row) if row is not None else None
+        return self._info(row) if row is not None else None
 
     def sessions(self) -> tuple[SessionInfo, ...]:
         query = f"{_INFO} GROUP BY s.key ORDER BY s.updated DESC, s.id DESC"
-        return tuple(_info(row) for row in self._do(lambda connection: connection.execute(query).fetchall()))
+        return tuple(self._info(row) for row in self._do(lambda connection: connection.execute(query).fetchall()))
 
     def remove_last(self, session_id: str, turn_id: str) -> bool:
         return self._do(lambda connection: _remove_last(connection, session_id, turn_id), writes=True)
@@ -111,6 +112,15 @@ class SQLiteSessionStore:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _info(self, row: tuple[Any, ...]) -> SessionInfo:
+        try:
+            return _info(row)
+        except (ValueError, TypeError) as problem:
+            raise SessionStoreError(
+                f"{self.path}: what is kept there of a session can't be read: {problem}",
+                hint="the file is damaged, or another program wrote to it; restore it, or move it away",
+            ) from None
 
     def _do(self, work: Callable[[sqlite3.Connection], Result], *, writes: bool = False) -> Result:
         """Does something with the file, whole or not at all."""
@@ -199,9 +209,10 @@ def _put(connection: sqlite3.Connection, session_id: str, turn: Turn) -> None:
         connection.execute("UPDATE sessions SET updated = ? WHERE key = ?", (moment, key))
     used = turn.usage
     tokens = (used.input_tokens, used.output_tokens, used.cache_write_tokens, used.cache_read_tokens)
+    agent = well_formed(turn.agent) if turn.agent is not None else None
     connection.execute(
         "INSERT OR REPLACE INTO turns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (key, turn.number, turn.id, turn.agent, turn.task, *tokens, turn.cost, turn_to_json(turn)),
+        (key, turn.number, turn.id, agent, well_formed(turn.task), *tokens, turn.cost, turn_to_json(turn)),
     )
 
 

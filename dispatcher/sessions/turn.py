@@ -88,11 +88,19 @@ class Turn:
 
     @property
     def is_answered(self) -> bool:
-        """Whether its messages can stand in the conversation that is sent with the next turn."""
-        if self.state is TurnState.OPEN or not self.messages or self.messages[-1].role != "assistant":
+        """Whether its messages can stand in the conversation that is sent with the next turn: the agent said or did
+        something, and each call of a tool has its result.
+
+        Not if it failed over such results, which may be what the service refused.
+        """
+        if self.state is TurnState.OPEN or all(message.role != "assistant" for message in self.messages):
             return False
-        content = self.messages[-1].content
-        return isinstance(content, str) or all(block.get("type") != "tool_use" for block in content)
+        last = self.messages[-1]
+        if last.role != "assistant":
+            return self.state is not TurnState.FAILED
+        if isinstance(last.content, str):
+            return True
+        return all(block.get("type") != "tool_use" for block in last.content)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
