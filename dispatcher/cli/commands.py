@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
@@ -82,6 +83,12 @@ class Commands(MutableMapping[str, Any]):
     def __init__(self) -> None:
         self._names = list(_PLACES)
         self._built: dict[str, Any] = {}
+
+    def summary(self, name: str, width: int) -> str:
+        """What the help of a command begins with, in at most `width` characters."""
+        place = _PLACES[name]
+        text = inspect.getdoc(_function(place)) if isinstance(place, str) else place[0]
+        return TextCommand(name, help=text).get_short_help_str(width)
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._built:

@@ -29,7 +29,7 @@ class TaskGroup(AsTyped, TyperGroup):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        self.commands = Commands()
+        self.commands: Commands = Commands()
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         is_completion = ctx.resilient_parsing
@@ -54,6 +54,12 @@ class TaskGroup(AsTyped, TyperGroup):
         with formatter.section("Options for a task"):
             formatter.write_dl([record for record in records if record is not None])
         super().format_options(ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The commands by what their help begins with, for which none of them has to be built."""
+        width = formatter.width - 6 - max(map(len, self.commands))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.commands.summary(name, width)) for name in self.commands])
 
     def _in_order(self, args: Sequence[str], *, may_ask: bool) -> list[str]:
         """The path of the command, then its options, then everything else."""

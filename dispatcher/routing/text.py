@@ -21,7 +21,7 @@ __all__ = ["VIEWS", "Word", "all_pieces", "analyze", "content_stems", "readings"
 # Names whose signs are part of the word, then runs of letters and digits of any script.
 _WORD = re.compile(r"c\+\+|[cf]#|\.net\b|[^\W_]+(?:['’][^\W_]+)?", re.IGNORECASE)
 _PARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
+_UNSPACED = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]"  # compiled where such letters may stand
 _PIECES = (3, 4, 5)
 _LONGEST_WORD = 60
 
@@ -55,11 +55,16 @@ class Word:
 def analyze(text: str) -> list[Word]:
     """The words of a text in order; one that is put together (JavaScript, parseJSON) also in its parts."""
     found: list[Word] = []
-    for match in _WORD.finditer(_UNSPACED.sub(r" \g<0> ", unicodedata.normalize("NFKC", text))):
+    for match in _WORD.finditer(text if text.isascii() else _spaced(unicodedata.normalize("NFKC", text))):
         found.append(_word(match[0].casefold()))
         if not match[0].islower() and len(parts := _PARTS.split(match[0])) > 1:
             found.extend(replace(_word(part.casefold()), is_part=True) for part in parts)
     return found
+
+
+def _spaced(text: str) -> str:
+    """A text in which letters of scripts that put no spaces between words stand by themselves."""
+    return re.sub(_UNSPACED, r" \g<0> ", text)
 
 
 def content_stems(words: Sequence[Word]) -> list[str]:
