@@ -72,6 +72,8 @@ def _processed(parameter: Any, process: Callable[[Any, Any], Any], context: Any,
     is_plain = value is None or (is_text and parameter.callback is None)
     if is_plain and not parameter.required and not parameter.multiple and parameter.nargs == 1:
         return value
+    if value is None and parameter.multiple:
+        return []
     if parameter.type_descriptor.annotation == list[str] and isinstance(value, tuple | list | None):
         return list(value or ())
     return process(context, value)

@@ -100,12 +100,9 @@ class TaskGroup(AsTyped, TyperGroup):
         return [option] if value is None else [option, value]
 
     def _ask_if_nearly_a_command(self, word: str) -> None:
-        from rapidfuzz.distance import DamerauLevenshtein
-
         console = Console()
         for name in self.commands:
-            is_near = DamerauLevenshtein.distance(word, name, score_cutoff=1) <= 1
-            if not is_near or len(name) < _SHORTEST_NEARLY or len(word) < _SHORTEST_NEARLY:
+            if not _is_slip(word, name) or len(name) < _SHORTEST_NEARLY or len(word) < _SHORTEST_NEARLY:
                 continue
             hint = f"for the command: dispatch {name} ...; for the task: dispatch -- {word} ..."
             likeness = f'"{word}" is nearly the command "{name}"'
@@ -114,3 +111,12 @@ class TaskGroup(AsTyped, TyperGroup):
             if console.ask(f"{likeness}. Run it as a task? [y/N]").lower() not in ("y", "yes"):
                 raise UsageError("nothing was run", hint=hint)
             return
+
+
+def _is_slip(word: str, name: str) -> bool:
+    """Whether a letter is wrong, missing or too much, or two neighbours have changed places."""
+    unlike = (place for place, (one, other) in enumerate(zip(word, name, strict=False)) if one != other)
+    first = next(unlike, min(len(word), len(name)))
+    word, name = word[first:], name[first:]
+    are_swapped = word[:2] == name[1::-1] and word[2:] == name[2:]
+    return are_swapped or word[1:] in (name, name[1:]) or word == name[1:]
