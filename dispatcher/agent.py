@@ -5,6 +5,7 @@ Frozen values without behaviour beyond small look-ups. Knows of nothing but the 
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
@@ -157,11 +158,11 @@ class _Deferred:
     @classmethod
     def deferred(cls, known: tuple[str, ...], values: Iterable[Any], rest: Callable[[], Mapping[str, Any]]) -> Self:
         """A record of which some fields are known, by name, and `rest` gives all."""
-        made = object.__new__(cls)
+        made, put = object.__new__(cls), object.__setattr__
         for name, value in zip(known, values, strict=True):
-            object.__setattr__(made, name, value)
-        object.__setattr__(made, "_known", known)
-        object.__setattr__(made, "_rest", rest)
+            put(made, name, value)
+        put(made, "_known", known)
+        put(made, "_rest", rest)
         return made
 
     def but(self, **changes: Any) -> Self:
@@ -229,7 +230,7 @@ class Agent(_Deferred):
         return tuple(dict.fromkeys(placeholder.name for placeholder in self.placeholders))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)  # one for each file, at every start
 class ReadResult:
     """What a file gave.
 

@@ -107,12 +107,14 @@ def add_enriched(
 
 
 def add_near_misses(
-    agents: Sequence[Agent], near_misses: Iterable[NearMiss]
+    agents: Sequence[Agent], near_misses: Sequence[NearMiss]
 ) -> tuple[list[Agent], tuple[Diagnostic, ...]]:
     """The agents with the near misses that are theirs as further examples; one that is nobody's is noted.
 
     One that an agent has already counts once: the file of a project and the same one of the package both tell it.
     """
+    if not near_misses:
+        return list(agents), ()
     tasks: dict[str, list[Passage]] = {}
     diagnostics = []
     known = {agent.name: {passage.text for passage in agent.enriched} for agent in agents}

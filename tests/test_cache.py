@@ -538,7 +538,18 @@ def test_a_cold_route_loads_nothing_heavy(team: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
         )
-    of_others = ("anthropic", "asyncio", "email", "pydantic", "rapidfuzz", "scipy", "sklearn", "sqlite3", "yaml")
+    of_others = (
+        "anthropic",
+        "asyncio",
+        "email",
+        "pydantic",
+        "rapidfuzz",
+        "scipy",
+        "sklearn",
+        "sqlite3",
+        "tempfile",
+        "yaml",
+    )
     of_ours = ("agentfile.reader", "decisionlog.log", "runtime.drivers", "runtime.loop", "runtime.session", "sessions")
-    for heavy in (*of_others, *(f"dispatcher.{name}" for name in of_ours)):
+    for heavy in (*of_others, "tempfile", *(f"dispatcher.{name}" for name in of_ours)):
         assert f"'{heavy}'" not in done.stdout

@@ -237,11 +237,17 @@ def test_a_task_may_look_like_a_command(dispatch: Dispatch, arguments: tuple[str
     assert body["messages"][0]["content"] == task
 
 
-def test_a_word_that_is_nearly_a_command_is_not_run(dispatch: Dispatch, server: ScriptedServer) -> None:
-    outcome = dispatch("agnets", "list")
+@pytest.mark.parametrize("word", ["agnets", "agent", "agentss", "gents", "xagents", "agemts"])
+def test_a_word_that_is_nearly_a_command_is_not_run(word: str, dispatch: Dispatch, server: ScriptedServer) -> None:
+    outcome = dispatch(word, "list")
     assert outcome.code == 2
     assert 'nearly the command "agents"' in outcome.err
     assert server.requests == []
+
+
+@pytest.mark.parametrize("word", ["agnest", "gaents2", "agens2", "aggentts", "log2", "agenets1"])
+def test_a_word_that_is_less_like_a_command_is_a_task(word: str, dispatch: Dispatch) -> None:
+    assert body_of(dispatch, "--agent", "gardener", word, "list")["messages"][0]["content"] == f"{word} list"
 
 
 def test_a_mention_chooses_and_other_words_with_at_do_not(dispatch: Dispatch) -> None:

@@ -353,11 +353,26 @@ def test_completion_offers_commands_and_the_options_of_a_task(
 def test_help_and_version_load_nothing_heavy() -> None:
     script = (
         "import sys; from dispatcher.cli.app import main\n"
+        "heavy = ('anthropic', 'sklearn', 'scipy', 'numpy', 'pydantic', 'rapidfuzz', 'rich', 'dispatcher.settings')\n"
         "try: main(sys.argv[1:])\n"
-        "finally: print([name for name in ('anthropic', 'sklearn', 'scipy') if name in sys.modules])"
+        "finally: print([name for name in heavy if name in sys.modules])"
     )
     for option in ("--help", "--version"):
         ended = subprocess.run(
             [sys.executable, "-c", script, option], capture_output=True, text=True, check=False, timeout=SECONDS
         )
         assert ended.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_task_that_is_only_looked_at_loads_nothing_heavy() -> None:
+    script = (
+        "import sys; from dispatcher.cli.app import main\n"
+        "heavy = ('anthropic', 'pydantic', 'rapidfuzz', 'rich', 'scipy', 'sklearn')\n"
+        "try: main(['--dry-run', '--no-store', 'write unit tests for the parser'])\n"
+        "finally: print([name for name in heavy if name in sys.modules])"
+    )
+    for _ in range(2):  # the second time the agents are known
+        ended = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=SECONDS
+        )
+    assert ended.stdout.splitlines()[-1] == "[]"

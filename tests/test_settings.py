@@ -26,8 +26,8 @@ from dispatcher.settings import (
     SessionSettings,
     ToolSettings,
     load_settings,
-    settings_schema,
 )
+from dispatcher.settings.schema import settings_schema
 
 Load = Callable[..., LoadedSettings]
 

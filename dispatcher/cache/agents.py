@@ -79,9 +79,10 @@ def head_of(agent: Agent) -> list[Any]:
     return [getattr(agent, name) for name in _HEAD]
 
 
-def agent_from(head: Iterable[Any], content: Callable[[], Any]) -> Agent:
-    """An agent of which the head is known, and whose list of values is asked for with the first of its other fields."""
-    return Agent.deferred(_KNOWN, (*head, ()), functools.partial(_agent_values, content))
+def agent_from(head: Iterable[Any], content: Callable[..., Any], *place: Any) -> Agent:
+    """An agent of which the head is known, and whose list of values is asked for with the first of its other fields:
+    `content` gives what stands at its place."""
+    return Agent.deferred(_KNOWN, (*head, ()), functools.partial(_agent_values, content, *place))
 
 
 def diagnostic_from(values: Iterable[Any]) -> Diagnostic:
@@ -97,8 +98,8 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _agent_values(content: Callable[[], Iterable[Any]]) -> dict[str, Any]:
-    found = dict(zip(_names(Agent), content(), strict=True))
+def _agent_values(content: Callable[..., Iterable[Any]], *place: Any) -> dict[str, Any]:
+    found = dict(zip(_names(Agent), content(*place), strict=True))
     path, root, scope = found["source"]
     found["source"] = Source(path=Path(path), root=Path(root), scope=scope)
     found["tools"] = _record(ToolPolicy, found["tools"])

@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -67,6 +66,8 @@ class Cache:
 
     def put(self, kind: str, slot: str, key: str, meta: Mapping[str, Any], sections: Mapping[str, Section]) -> bool:
         """Replaces the content of a slot in one step; whether that could be done."""
+        import tempfile  # which a start with nothing to keep does without
+
         path = self._path(kind, slot)
         unfinished: Path | None = None
         try:

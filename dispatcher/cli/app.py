@@ -73,7 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _prepare_streams()
     code = _guarded(words)
     # Standard output is flushed here, where a failure can still be told; the interpreter would only grumble.
-    sys.exit(_flushed(code))
+    code = _flushed(code)
+    if arguments is None:
+        # The process ends here and its memory with it: it need not be gone through for what could be freed.
+        gc.freeze()
+    sys.exit(code)
 
 
 def _prepare_streams() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
@@ -71,6 +72,8 @@ def _processed(parameter: Any, process: Callable[[Any, Any], Any], context: Any,
     is_plain = value is None or (is_text and parameter.callback is None)
     if is_plain and not parameter.required and not parameter.multiple and parameter.nargs == 1:
         return value
+    if value is None and parameter.multiple:
+        return []
     if parameter.type_descriptor.annotation == list[str] and isinstance(value, tuple | list | None):
         return list(value or ())
     return process(context, value)
@@ -82,6 +85,12 @@ class Commands(MutableMapping[str, Any]):
     def __init__(self) -> None:
         self._names = list(_PLACES)
         self._built: dict[str, Any] = {}
+
+    def summary(self, name: str, width: int) -> str:
+        """What the help of a command begins with, in at most `width` characters."""
+        place = _PLACES[name]
+        text = inspect.getdoc(_function(place)) if isinstance(place, str) else place[0]
+        return TextCommand(name, help=text).get_short_help_str(width)
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._built:

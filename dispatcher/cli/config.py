@@ -82,7 +82,7 @@ def schema(
 ) -> int:
     """Print the JSON schema of config.yaml, or of a command's --json."""
     from dispatcher.cli.outputs import OUTPUTS, schema_of
-    from dispatcher.settings import settings_schema
+    from dispatcher.settings.schema import settings_schema
 
     if name != "config" and name not in OUTPUTS:
         raise UsageError(f'there is no schema "{name}"', hint=f"there are: config, {', '.join(OUTPUTS)}")

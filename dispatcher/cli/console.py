@@ -13,16 +13,18 @@ import shutil
 import sys
 import textwrap
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from dispatcher.agent import Diagnostic, Severity
 from dispatcher.errors import DispatcherError, LLMError
+
+if TYPE_CHECKING:
+    from dispatcher.agent import Diagnostic
 
 __all__ = ["Console", "one_line", "printable", "short"]
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "green": "32"}
-_SEVERITY_STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
+_SEVERITY_STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
 _WIDEST = 100
 
 

@@ -29,7 +29,7 @@ class TaskGroup(AsTyped, TyperGroup):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        self.commands = Commands()
+        self.commands: Commands = Commands()
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         is_completion = ctx.resilient_parsing
@@ -54,6 +54,12 @@ class TaskGroup(AsTyped, TyperGroup):
         with formatter.section("Options for a task"):
             formatter.write_dl([record for record in records if record is not None])
         super().format_options(ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The commands by what their help begins with, for which none of them has to be built."""
+        width = formatter.width - 6 - max(map(len, self.commands))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.commands.summary(name, width)) for name in self.commands])
 
     def _in_order(self, args: Sequence[str], *, may_ask: bool) -> list[str]:
         """The path of the command, then its options, then everything else."""
@@ -94,12 +100,9 @@ class TaskGroup(AsTyped, TyperGroup):
         return [option] if value is None else [option, value]
 
     def _ask_if_nearly_a_command(self, word: str) -> None:
-        from rapidfuzz.distance import DamerauLevenshtein
-
         console = Console()
         for name in self.commands:
-            is_near = DamerauLevenshtein.distance(word, name, score_cutoff=1) <= 1
-            if not is_near or len(name) < _SHORTEST_NEARLY or len(word) < _SHORTEST_NEARLY:
+            if not _is_slip(word, name) or len(name) < _SHORTEST_NEARLY or len(word) < _SHORTEST_NEARLY:
                 continue
             hint = f"for the command: dispatch {name} ...; for the task: dispatch -- {word} ..."
             likeness = f'"{word}" is nearly the command "{name}"'
@@ -108,3 +111,12 @@ class TaskGroup(AsTyped, TyperGroup):
             if console.ask(f"{likeness}. Run it as a task? [y/N]").lower() not in ("y", "yes"):
                 raise UsageError("nothing was run", hint=hint)
             return
+
+
+def _is_slip(word: str, name: str) -> bool:
+    """Whether a letter is wrong, missing or too much, or two neighbours have changed places."""
+    unlike = (place for place, (one, other) in enumerate(zip(word, name, strict=False)) if one != other)
+    first = next(unlike, min(len(word), len(name)))
+    word, name = word[first:], name[first:]
+    are_swapped = word[:2] == name[1::-1] and word[2:] == name[2:]
+    return are_swapped or word[1:] in (name, name[1:]) or word == name[1:]

@@ -9,7 +9,6 @@ place as long as that is little. Each of them tells the truth by itself, so it d
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import time
@@ -17,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dispatcher.agent import Agent, ReadResult
+from dispatcher.agent import ReadResult
 from dispatcher.cache import Cache, Container, code_stamp, digest_of
 from dispatcher.cache.agents import Pieces, agent_from, diagnostic_from, head_of, joined, packed
 from dispatcher.scopes import FoundFile, Scope
@@ -63,16 +62,16 @@ class RememberedFiles(FileReader):
         self._read = _Memory(self._began, {}, self._contents.__getitem__)
 
     def read(self, file: FoundFile, scope: Scope) -> ReadResult:
-        key = f"{self._scopes.index(scope)} {file.path}"
+        key, stamp = f"{self._scopes.index(scope)} {file.path}", list(file.stamp)
         for memory in (self._changes, self._all):
             entry = memory.entries.get(key)
-            if entry is not None and entry[0] == list(file.stamp) and self._is_settled(file, key, memory):
+            if entry is not None and entry[0] == stamp and self._is_settled(file, key, memory):
                 self._known[key] = memory
                 return memory.result(key)
         result = super().read(file, scope)
         if result.digest:  # else its name said enough, or it could not be read, which may have passed by the next time
             heads = [head_of(agent) for agent in result.agents]
-            self._read.entries[key] = [file.stamp, result.digest, heads, result.diagnostics, result.passed_over]
+            self._read.entries[key] = [stamp, result.digest, heads, result.diagnostics, result.passed_over]
             self._contents[key] = packed(result.agents)
         return result
 
@@ -126,14 +125,11 @@ class _Memory:
     def result(self, key: str) -> ReadResult:
         _, digest, heads, diagnostics, passed_over = self.entries[key]
         return ReadResult(
-            agents=tuple(self._agent(head, key, number) for number, head in enumerate(heads)),
+            agents=tuple([agent_from(head, self._values, key, number) for number, head in enumerate(heads)]),
             diagnostics=tuple(map(diagnostic_from, diagnostics)),
             passed_over=passed_over,
             digest=digest,
         )
-
-    def _agent(self, head: list[Any], key: str, number: int) -> Agent:
-        return agent_from(head, functools.partial(self._values, key, number))
 
     def _values(self, key: str, number: int) -> list[Any]:
         found: list[Any] = json.loads(self.content(key))[number]

@@ -272,7 +272,9 @@ def _put_words(name: str, words: Mapping[str, int], sections: dict[str, Section]
     in_order = sorted(words)
     written = [word.encode("utf-8", "surrogatepass") for word in in_order]
     sections[f"{name}.text"] = b"".join(written)
-    sections[f"{name}.ends"] = np.cumsum(np.fromiter(map(len, written), np.uint32, len(written)), dtype=np.uint32).tobytes()
+    sections[f"{name}.ends"] = np.cumsum(
+        np.fromiter(map(len, written), np.uint32, len(written)), dtype=np.uint32
+    ).tobytes()
     sections[f"{name}.numbers"] = np.fromiter(map(dict(words).__getitem__, in_order), np.uint32, len(written)).tobytes()
 
 

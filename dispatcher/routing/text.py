@@ -22,7 +22,7 @@ __all__ = ["VIEWS", "Word", "all_pieces", "analyze", "content_stems", "pieces", 
 # Names whose signs are part of the word, then runs of letters and digits of any script.
 _WORD = re.compile(r"c\+\+|[cf]#|\.net\b|[^\W_]+(?:['’][^\W_]+)?", re.IGNORECASE)
 _PARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
+_UNSPACED = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]"  # compiled where such letters may stand
 _PIECES = (3, 4, 5)
 _LONGEST_WORD = 60
 
@@ -56,8 +56,13 @@ class Word:
 def analyze(text: str) -> list[Word]:
     """The words of a text in order; one that is put together (JavaScript, parseJSON) also in its parts."""
     if not text.isascii():
-        text = _UNSPACED.sub(r" \g<0> ", unicodedata.normalize("NFKC", text))
+        text = _spaced(unicodedata.normalize("NFKC", text))
     return list(itertools.chain.from_iterable(map(_with_parts, _WORD.findall(text))))
+
+
+def _spaced(text: str) -> str:
+    """A text in which letters of scripts that put no spaces between words stand by themselves."""
+    return re.sub(_UNSPACED, r" \g<0> ", text)
 
 
 def content_stems(words: Sequence[Word]) -> list[str]:

@@ -3,9 +3,10 @@
 tree    the settings, their defaults and what each one means
 files   config.yaml: which files count, what stands in them, on which line
 load    all layers put together and validated; where each value came from
+schema  the JSON schema of config.yaml
 """
 
-from dispatcher.settings.load import LoadedSettings, load_settings, settings_schema
+from dispatcher.settings.load import LoadedSettings, load_settings
 from dispatcher.settings.tree import (
     BudgetSettings,
     EnrichSettings,
@@ -40,5 +41,4 @@ __all__ = [
     "Settings",
     "ToolSettings",
     "load_settings",
-    "settings_schema",
 ]

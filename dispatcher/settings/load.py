@@ -33,7 +33,7 @@ from dispatcher.settings.tree import (
     ToolSettings,
 )
 
-__all__ = ["LoadedSettings", "load_settings", "settings_schema"]
+__all__ = ["LISTS", "LoadedSettings", "load_settings"]
 
 VARIABLE_PREFIX = "DISPATCH_VAR_"
 _PREFIX = "DISPATCH_"
@@ -53,7 +53,7 @@ _SECTIONS: tuple[KeyPath, ...] = (
     ("tools",),
     ("handoffs",),
 )
-_LISTS: tuple[KeyPath, ...] = (
+LISTS: tuple[KeyPath, ...] = (
     ("agents",),
     ("disabled",),
     ("llm", "fallbacks"),
@@ -164,27 +164,6 @@ def load_settings(
     )
 
 
-def settings_schema() -> dict[str, Any]:
-    """The JSON schema of config.yaml."""
-    from pydantic import TypeAdapter
-
-    schema = TypeAdapter(Settings).json_schema()
-    definitions = schema.pop("$defs", {})
-    schema["type"] = ["object", "null"]  # a section that holds nothing counts as not given
-    for name, setting in schema["properties"].items():
-        if "$ref" in setting:
-            setting["anyOf"] = [{"$ref": setting.pop("$ref")}, {"type": "null"}]
-        elif setting.get("type") in ("object", "array"):
-            setting["type"] = [setting["type"], "null", *(["string"] if (name,) in _LISTS else [])]
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "config.yaml of agent-dispatcher",
-        "type": "object",
-        "properties": {"dispatcher": schema},
-        "$defs": definitions,
-    }
-
-
 def variable_name(keys: KeyPath) -> str:
     """The environment variable of a setting."""
     return _PREFIX + "_".join(keys).upper()
@@ -245,12 +224,12 @@ def _environment_layer(environment: Mapping[str, str]) -> _Layer:
 
 def _from_text(text: str, keys: KeyPath, name: str) -> Any:
     """An environment variable's value: lists and mappings as YAML, paths also with the path separator between them."""
-    if keys in _LISTS and not text.lstrip().startswith("["):
+    if keys in LISTS and not text.lstrip().startswith("["):
         if keys == _PATTERNS:
             return [text]
         separator = os.pathsep if keys[-1] == "agents" else ","
         return [part.strip() for part in text.split(separator) if part.strip()]
-    if keys in _LISTS or keys[-1] in ("variables", "rules", "aliases", "prices", "mcp_servers"):
+    if keys in LISTS or keys[-1] in ("variables", "rules", "aliases", "prices", "mcp_servers"):
         import yaml
 
         try:
@@ -274,10 +253,10 @@ def _leaves(keys: KeyPath, value: Any) -> Iterator[tuple[KeyPath, Any]]:
     if keys in _SECTIONS and isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _leaves((*keys, str(key)), inner)
-    elif value is None and keys in (*_SECTIONS, *_LISTS, ("rules",), ("tools", "mcp_servers")):
+    elif value is None and keys in (*_SECTIONS, *LISTS, ("rules",), ("tools", "mcp_servers")):
         return
     else:
-        yield keys, [value] if keys in _LISTS and isinstance(value, str) else value
+        yield keys, [value] if keys in LISTS and isinstance(value, str) else value
 
 
 def _override(merged: dict[KeyPath, tuple[Any, _Layer]], keys: KeyPath, value: Any, layer: _Layer) -> None:
@@ -294,7 +273,7 @@ def _of_text_alone(merged: Mapping[KeyPath, tuple[Any, _Layer]]) -> Settings | N
     for keys, (value, _) in merged.items():
         if len(keys) > 1:
             return None
-        if keys in _LISTS and isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+        if keys in LISTS and isinstance(value, list) and all(isinstance(entry, str) for entry in value):
             values[keys[0]] = tuple(value)
         elif keys in _TEXTS and isinstance(value, str):
             values[keys[0]] = value

@@ -29,7 +29,7 @@ __all__ = [
 
 MAX_FILE_BYTES = 1_000_000
 
-_STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True, "coerce_numbers_to_str": True}
+_STRICT: dict[str, Any] = {"extra": "forbid", "coerce_numbers_to_str": True}
 
 
 class Limits:
