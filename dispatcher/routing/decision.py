@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING, overload
 
 from dispatcher.agent import Agent
 from dispatcher.llm.client import Usage
 
-__all__ = ["Candidate", "Decision", "Evidence", "Explanation", "How", "Judgement", "Outcome", "fallen_back"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Candidate", "Decision", "Evidence", "Explanation", "How", "Judgement", "Outcome", "Ranked", "fallen_back"]
 
 
 class Outcome(StrEnum):
@@ -86,6 +91,51 @@ class Candidate:
         return self.agent.name
 
 
+class Ranked(Sequence[Candidate]):
+    """Candidates, best first, each made when it is looked at: of thousands, a caller wants the first few.
+
+    Parameters
+    ----------
+    agents: those that `rows` are numbers of.
+    rows: the agents that are ranked, shape (candidates,).
+    scores: theirs, of the same shape.
+    """
+
+    __slots__ = ("_agents", "_rows", "_scores")
+
+    def __init__(self, agents: Sequence[Agent], rows: NDArray[np.int64], scores: NDArray[np.float64]) -> None:
+        self._agents = agents
+        self._rows = rows
+        self._scores = scores
+
+    @overload
+    def __getitem__(self, place: int) -> Candidate: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Candidate, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> Candidate | tuple[Candidate, ...]:
+        if isinstance(place, slice):
+            return tuple(map(self.__getitem__, range(*place.indices(len(self)))))
+        return Candidate(agent=self._agents[self._rows[place]], score=float(self._scores[place]))
+
+    def __iter__(self) -> Iterator[Candidate]:
+        pairs = zip(self._rows.tolist(), self._scores.tolist(), strict=True)
+        return (Candidate(agent=self._agents[row], score=score) for row, score in pairs)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, Ranked | tuple) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """What came of asking a judge.
@@ -133,7 +183,7 @@ class Decision:
     threshold: float = 0.0
     margin: float = 0.0
     reason: str = ""
-    candidates: tuple[Candidate, ...] = ()
+    candidates: Sequence[Candidate] = ()
     rules: tuple[str, ...] = ()
     fallback: Agent | None = None
     judgement: Judgement | None = None

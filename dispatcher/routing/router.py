@@ -26,7 +26,15 @@ from dispatcher.errors import UnknownAgentError
 from dispatcher.naming import find_agent, sort_by_name
 from dispatcher.progress import Progress
 from dispatcher.routing.confidence import confidence_features, confidence_of
-from dispatcher.routing.decision import Candidate, Decision, Explanation, How, Outcome, fallen_back
+from dispatcher.routing.decision import (
+    Candidate,
+    Decision,
+    Explanation,
+    How,
+    Outcome,
+    Ranked,
+    fallen_back,
+)
 from dispatcher.routing.index import Index, TaskScores
 from dispatcher.routing.rules import CompiledRule, compile_rules
 from dispatcher.routing.stored import kept_index
@@ -51,7 +59,7 @@ _MOST_WORDS_TO_LEAVE_OUT = 40
 class _Ranking:
     """The agents that may be chosen, best first, with what is needed to say how sure that is and why."""
 
-    candidates: tuple[Candidate, ...]
+    candidates: Sequence[Candidate]
     confidence: float
     shares: NDArray[np.float64]
     raw: NDArray[np.float64]
@@ -101,6 +109,7 @@ class Router:
         self._rules = compile_rules(rules, self.agents)
         self._rows = {agent.name: row for row, agent in enumerate(self.routable)}
         self._by_name = {agent.name: agent for agent in self.agents}
+        self._names = frozenset(self._by_name)
         wanted = self.settings.precision
         self.threshold = self.weights.threshold_for(wanted) if wanted is not None else self.settings.min_confidence
         """The confidence below which nobody is chosen."""
@@ -262,14 +271,16 @@ class Router:
             return
         if any(rule.force for holding in rules for rule in holding):
             most = None  # the best of those that a rule forces may be far down
-        eligible = allowed.difference(*(rule.veto for holding in rules for rule in holding))
-        rows = [row for name, row in self._rows.items() if name in eligible]
+        vetoes = [rule.veto for holding in rules for rule in holding if rule.veto]
+        eligible = allowed.difference(*vetoes) if vetoes else allowed
+        is_open = len(eligible) == len(self._by_name)
+        rows = self._rows.values() if is_open else [row for name, row in self._rows.items() if name in eligible]
         if not rows:
             yield from (
                 _Ranking((), 0.0, np.zeros(0), np.zeros((0, 0)), *each) for each in zip(tasks, rules, strict=True)
             )
             return
-        among = scores if len(rows) == len(self._rows) else scores.among(rows)
+        among = scores if len(rows) == len(self._rows) else scores.among(list(rows))
         weights = self.weights.for_share(self.index.example_share)
         total = max(float(np.maximum(weights, 0.0).sum()), 1e-9)
         logits = among.weighted(weights)
@@ -281,13 +292,11 @@ class Router:
         found = np.round(logits / total, 6) + 0.0  # no -0.0
         # The agents are sorted by name, and a stable sort keeps the order of equals.
         order = np.argsort(-found, axis=1, kind="stable")[:, :most]
-        best = np.take_along_axis(found, order, axis=1).tolist()
-        for number, places in enumerate(order.tolist()):
-            candidates = tuple(
-                Candidate(agent=self.routable[rows[place]], score=score)
-                for place, score in zip(places, best[number], strict=True)
-            )
-            sure = round(float(confidence[number]), 6) if candidates[0].score > 0 else 0.0
+        best = np.take_along_axis(found, order, axis=1)
+        ranked = np.fromiter(rows, np.int64, len(rows))[order]
+        for number in range(len(tasks)):
+            candidates = Ranked(self.routable, ranked[number], best[number])
+            sure = round(float(confidence[number]), 6) if best[number, 0] > 0 else 0.0
             yield _Ranking(candidates, sure, shares[number], scores.raw[number], tasks[number], rules[number])
 
     def _confidence(
@@ -369,7 +378,9 @@ class Router:
         return None, task
 
     def _allowed(self, only: Collection[str] | None, exclude: Collection[str] | None) -> frozenset[str]:
-        names = {find_agent(name, self.agents).name for name in only} if only is not None else set(self._by_name)
+        if only is None and not exclude:
+            return self._names
+        names = {find_agent(name, self.agents).name for name in only} if only is not None else self._names
         return frozenset(names - {find_agent(name, self.agents).name for name in exclude or ()})
 
 
