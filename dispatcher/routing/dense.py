@@ -36,7 +36,7 @@ class DenseIndex:
 
     def score(self, tasks: Sequence[Sequence[Word]]) -> NDArray[np.float64]:
         """The cosines, at least 0; shape (tasks, agents, 2)."""
-        of_tasks = self.encoder.encode(tasks)
+        of_tasks = self.encoder.encode(tasks).astype(np.float32)
         cosines = np.stack([of_tasks @ vectors.T for vectors in self.vectors], axis=-1)
         return np.asarray(np.maximum(cosines, 0.0))
 

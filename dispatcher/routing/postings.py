@@ -152,24 +152,22 @@ class Postings:
     def _add_common(
         self, weighting: str, cells: _Cells, factors: NDArray[np.float64], found: NDArray[np.float64]
     ) -> None:
-        """Adds what the cells of many agents give."""
+        """Adds what the cells of many agents give, a task at a time."""
         common = np.flatnonzero(cells.common >= 0)
-        if not len(common):
-            return
         _, scorer_count, agent_count = found.shape
-        of_scorers = found.reshape(-1, agent_count)
-        places = cells.places(scorer_count)
-        common = common[np.argsort(places[common], kind="stable")]
         at_a_time = max(1, _TOGETHER // max(1, agent_count))
-        of_places, firsts = np.unique(places[common], return_index=True)
-        for place, first, last in zip(of_places.tolist(), firsts, np.append(firsts, len(common))[1:], strict=True):
-            for begun in range(first, last, at_a_time):
-                some = common[begun : min(begun + at_a_time, last)]
-                rows = cells.common[some]
-                amounts = self._weighed(weighting, self.table[rows], self.norms[place % scorer_count])
+        owners = cells.owners[common]
+        for owner in np.unique(owners).tolist():
+            of_task = common[owners == owner]
+            for begun in range(0, len(of_task), at_a_time):
+                some = of_task[begun : begun + at_a_time]
+                rows, columns = cells.common[some], cells.columns[some]
+                amounts = self._weighed(weighting, self.table[rows], self.norms[columns])
                 if len(self.table_kept):
                     amounts *= self.table_kept[rows]
-                of_scorers[place] += factors[some] @ amounts
+                shares = np.zeros((scorer_count, len(some)))
+                shares[columns, np.arange(len(some))] = factors[some]
+                found[owner] += shares @ amounts
 
     def _value(self, weighting: str, cells: _Cells, cell: int, row: int) -> float:
         """What one agent gets from a cell, before its factor counts."""
