@@ -24,7 +24,7 @@ def task(text: str, agent: Agent | None) -> LabelledTask:
 
 def test_better_examples_are_a_gain() -> None:
     after = (with_examples(WELDER, "the hinge of my garden door broke off"), BAKER, TAILOR, JOINER)
-    tasks = [task("hinge broke off", WELDER), task("bake rye bread", BAKER)]
+    tasks = [task("hinge of a curtain broke off", WELDER), task("bake rye bread", BAKER)]
     gain = measure_gain(Router(TEAM), Router(after), tasks)
     assert (gain.before.top1, gain.after.top1, gain.is_worse) == (0.5, 1.0, False)
     assert [move.new for move in gain.comparison.up] == ["welder"]

@@ -81,10 +81,11 @@ def test_a_new_subject_goes_to_the_right_agent(router: Router, task: str, agent:
     assert decision.reason.startswith("it is a new subject; ")
 
 
-def test_a_new_subject_that_the_same_agent_fits_best_stays(router: Router) -> None:
+def test_a_new_subject_that_the_same_agent_would_fit_best_goes_to_the_next(router: Router) -> None:
     decision = decide(router, "by the way, i need help: bake bread, sew a coat, stitch its seam, weld a frame", BREAD)
-    assert (name_of(decision), decision.how) == ("bread-baker", How.STICKY)
-    assert decision.reason == "it may be a new subject, and the same agent fits it best"
+    assert (name_of(decision), decision.how) == ("tailor", How.SCORED)
+    assert decision.candidates[0].name == "tailor"
+    assert '"tailor" fits it best after "bread-baker"' in decision.reason
 
 
 def test_where_there_is_one_agent_it_keeps_the_conversation() -> None:

@@ -208,13 +208,17 @@ def _sticky(fresh: Decision, current: Candidate, confidence: float, reason: str)
 def _moved(task: str, spoken: Sequence[Spoken], fresh: Decision, current: Candidate, probability: float) -> Decision:
     """The decision for a new subject: as any task is decided, but an earlier agent's own subject goes back to it.
 
-    Where the agent that has the conversation is the best for it by itself, it stays.
+    Where the agent that lets go would be the first again, the next one gets it.
     """
     earlier = _returned_to(task, spoken, fresh, current)
     if earlier is not None and (fresh.agent is None or earlier.name != fresh.agent.name):
         return _sticky(fresh, earlier, probability, f'it takes up what "{earlier.name}" was asked before')
+    others = [candidate for candidate in fresh.candidates if candidate.name != current.name]
+    if not others:
+        return _sticky(fresh, current, 1.0 - probability, "it may be a new subject, but there is no other agent")
     if fresh.candidates[0].name == current.name:
-        return _sticky(fresh, current, 1.0 - probability, "it may be a new subject, and the same agent fits it best")
+        reason = f'it seems to be a new subject, and "{others[0].name}" fits it best after "{current.name}"'
+        return dataclasses.replace(_sticky(fresh, others[0], probability, reason), how=How.SCORED)
     return dataclasses.replace(fresh, reason=f"it is a new subject; {fresh.reason}")
 
 
