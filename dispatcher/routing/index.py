@@ -90,8 +90,8 @@ def best_of(raw: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 @dataclass(frozen=True, slots=True)
 class Index:
     """The postings, the spelling of the words of all agents, the agents of each keyword, their vectors, the
-    regression where there is one, and how many words of examples, descriptions and bodies each agent has; the shape of
-    `sizes` is (agents, 3)."""
+    regression where there is one, how many words of examples, descriptions and bodies each agent has, and the share of
+    examples among them; the shape of `sizes` is (agents, 3)."""
 
     postings: Postings
     spelling: Spelling
@@ -99,16 +99,11 @@ class Index:
     dense: DenseIndex
     regression: ExampleRegression | None
     sizes: NDArray[np.uint32]
+    example_share: float
 
     @property
     def agent_count(self) -> int:
         return len(self.sizes)
-
-    @property
-    def example_share(self) -> float:
-        """The share of examples in what is known of the agents."""
-        examples, descriptions, bodies = self.sizes.sum(axis=0, dtype=int).tolist()
-        return float(examples / max(1, examples + descriptions + bodies))
 
     def score(self, words: Sequence[Word]) -> TaskScores:
         """What every feature says of every agent for one task."""

@@ -5,7 +5,6 @@ Either way gives the same scores; an earlier index only saves the reading of tho
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -78,16 +77,17 @@ def _index(
     keywords: Mapping[tuple[str, ...], tuple[int, ...]],
     sizes: NDArray[np.uint32],
 ) -> Index:
-    index = Index(
+    examples, *others = sizes.sum(axis=0, dtype=int).tolist()
+    share = examples / max(1, examples + sum(others))
+    return Index(
         postings=postings,
         spelling=_spelling(postings),
         keywords=keywords,
         dense=dense,
-        regression=None,
+        regression=_learn(agents) if share > _EXAMPLE_SHARE_TO_LEARN else None,
         sizes=sizes,
+        example_share=share,
     )
-    is_learned = index.example_share > _EXAMPLE_SHARE_TO_LEARN
-    return dataclasses.replace(index, regression=_learn(agents)) if is_learned else index
 
 
 def _read(

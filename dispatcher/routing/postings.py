@@ -50,8 +50,8 @@ def columns_of(weighting: str) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The terms of a task in one view: the numbers of those that are known, ascending, what each counts, and the sum of
-    the squares of what the others count."""
+    """The terms of a task in one view: the numbers of those that are known, what each counts, and for the others the sum
+    of the squares of what they count."""
 
     view: str
     numbers: NDArray[np.int64]
@@ -87,14 +87,14 @@ class Postings:
 
     def query(self, view: str, counts: Mapping[str, int]) -> Query:
         """The terms of a task in a view, by how often each stands in it."""
-        numbered = [(self.vocabulary.get(term), sublinear(count)) for term, count in counts.items()]
-        known = sorted((number, weight) for number, weight in numbered if number is not None)
-        return Query(
-            view=view,
-            numbers=np.array([number for number, _ in known], np.int64),
-            weights=np.array([weight for _, weight in known], float),
-            unknown=sum(weight**2 for number, weight in numbered if number is None),
-        )
+        numbers, weights, unknown = [], [], 0.0
+        for term, count in counts.items():
+            if (number := self.vocabulary.get(term)) is not None:
+                numbers.append(number)
+                weights.append(sublinear(count))
+            else:
+                unknown += sublinear(count) ** 2
+        return Query(view, np.array(numbers, np.int64), np.array(weights, float), unknown)
 
     def score(self, tasks: Sequence[Iterable[Query]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """What each agent gets from each scorer for the queries of each task, before the task's length counts, and that
@@ -140,13 +140,12 @@ class Postings:
         postings = ranges(cells.starts, cells.lengths)
         if not len(postings):
             return
-        rows, counts = self.rows[postings], self.counts[postings]
-        norms = self.norms[np.repeat(cells.columns, cells.lengths), rows] if weighting == "bm25" else self.norms[:0]
-        amounts = self._weighed(weighting, counts, norms)
-        amounts *= np.repeat(factors, cells.lengths)
+        keys = (cells.places(scorer_count) * agent_count).repeat(cells.lengths) + self.rows[postings]
+        norms = self.norms.ravel()[keys % self.norms.size] if weighting == "bm25" else self.norms
+        amounts = self._weighed(weighting, self.counts[postings], norms)
+        amounts *= factors.repeat(cells.lengths)
         if len(self.kept):
             amounts *= self.kept[postings]
-        keys = np.repeat(cells.places(scorer_count) * agent_count, cells.lengths) + rows
         found += np.bincount(keys, amounts, found.size).reshape(found.shape)
 
     def _add_common(
@@ -264,8 +263,8 @@ def inverse_frequency(weighting: str, frequency: NDArray[np.integer[Any]], agent
 
 def ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """The numbers from each start on, so many each, one range after the other."""
-    ends = np.cumsum(lengths)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + lengths, lengths)
+    ends = lengths.cumsum()
+    return np.asarray(np.arange(ends[-1] if len(ends) else 0) + (starts - ends + lengths).repeat(lengths))
 
 
 def joined(parts: Sequence[NDArray[Any]], kind: type) -> NDArray[Any]:

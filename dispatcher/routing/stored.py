@@ -171,7 +171,7 @@ def _added(agent: Agent) -> list[tuple[str, str, float]]:
 
 def _tables_of(index: Index) -> tuple[dict[str, Any], dict[str, Section]]:
     """An index as notes and sections of bytes, for the cache."""
-    notes: dict[str, Any] = {}
+    notes: dict[str, Any] = {"example_share": index.example_share}
     sections: dict[str, Section] = {}
     _put("postings", index.postings, notes, sections)
     _put("spelling", index.spelling, notes, sections)
@@ -205,6 +205,7 @@ def _index_from(found: Container, encoder: Callable[[], Encoder]) -> Index:
         dense=DenseIndex(_encoder(found) if has_encoder else encoder(), _table("dense", found)),
         regression=ExampleRegression(blocks) if blocks else None,
         sizes=_table("sizes", found),
+        example_share=found.meta["example_share"],
     )
 
 
