@@ -50,7 +50,7 @@ def columns_of(weighting: str) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The terms of a task in one view: the numbers of those that are known, what each counts, and for the others the sum
+    """The terms of a task in one view: the numbers of those that are known, what each counts, and for the rest the sum
     of the squares of what they count."""
 
     view: str
