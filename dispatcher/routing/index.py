@@ -63,7 +63,7 @@ class TaskScores:
 
     def weighted(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """The columns, each divided by its best, put together by weights; shape (tasks, agents)."""
-        return (self.raw @ (weights / self.divisors)[:, :, None])[:, :, 0]
+        return np.asarray(np.einsum("taf,tf->ta", self.raw, weights / self.divisors))
 
     def cosines(self, column: int) -> NDArray[np.float64]:
         """A column divided by the length of the task's vector: cosines, for a TF-IDF scorer; shape (tasks, agents)."""

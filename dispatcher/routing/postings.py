@@ -9,6 +9,7 @@ which takes less room than a list of them and is soonest summed. Many tasks are 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ __all__ = ["GROUPS", "VIEW_NAMES", "Postings", "Query", "columns_of", "sublinear
 K1, B = 1.2, 0.75  # BM25's usual constants
 WEIGHTINGS = ("tfidf", "bm25")
 MOST_COUNTED = 255
-_TOGETHER = 65_536  # counts that are summed at a time, so that they stay near the processor
+# Counts that are summed at a time: they stay near the processor, and are too few for BLAS to call on other threads, for
+# which it waits long on a busy machine.
+_TOGETHER = 32_768
 SUBLINEAR = np.concatenate([[0.0], 1 + np.log(np.arange(1, MOST_COUNTED + 1))])
 """What a count weighs in a TF-IDF scorer."""
 
@@ -153,9 +156,9 @@ class Postings:
     ) -> None:
         """Adds what the cells of many agents give, a task at a time."""
         common = np.flatnonzero(cells.common >= 0)
-        _, scorer_count, agent_count = found.shape
-        at_a_time = max(1, _TOGETHER // max(1, agent_count))
+        common = common[np.argsort(cells.columns[common], kind="stable")]
         owners = cells.owners[common]
+        at_a_time = max(1, _TOGETHER // max(1, found.shape[-1]))
         for owner in np.unique(owners).tolist():
             of_task = common[owners == owner]
             for begun in range(0, len(of_task), at_a_time):
@@ -164,9 +167,9 @@ class Postings:
                 amounts = self._weighed(weighting, self.table[rows], self.norms[columns])
                 if len(self.table_kept):
                     amounts *= self.table_kept[rows]
-                shares = np.zeros((scorer_count, len(some)))
-                shares[columns, np.arange(len(some))] = factors[some]
-                found[owner] += shares @ amounts
+                firsts = np.flatnonzero(np.diff(columns, prepend=-1)).tolist()
+                for first, last in itertools.pairwise([*firsts, len(some)]):
+                    found[owner, columns[first]] += factors[some[first:last]] @ amounts[first:last]
 
     def _value(self, weighting: str, cells: _Cells, cell: int, row: int) -> float:
         """What one agent gets from a cell, before its factor counts."""
