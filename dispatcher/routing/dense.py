@@ -37,8 +37,8 @@ class DenseIndex:
     def score(self, tasks: Sequence[Sequence[Word]]) -> NDArray[np.float64]:
         """The cosines, at least 0; shape (tasks, agents, 2)."""
         of_tasks = self.encoder.encode(tasks).astype(np.float32)
-        # One product after the other, and not a product of matrices: for that BLAS would call on other threads, and wait
-        # for them long on a busy machine.
+        # One product after the other, and not a product of matrices: for that BLAS would call on other threads, and it
+        # waits for them long on a busy machine.
         cosines = np.vecdot(of_tasks[:, None, None, :], self.vectors[None])
         return np.asarray(np.maximum(cosines, 0.0).transpose(0, 2, 1))
 
