@@ -20,6 +20,7 @@ import pytest
 from dispatcher import Dispatcher, How, LLMError, Message, Registry, Settings
 from dispatcher.budgets import BudgetedClient, DayLimit, Limit, SpendingFile, estimated_cost, estimated_usage
 from dispatcher.errors import BrokenStreamError, BudgetError, OverloadedError
+from dispatcher.llm import AttemptPolicy, ResilientClient
 from dispatcher.settings import BudgetSettings, JudgeSettings, LLMSettings, Price, RoutingSettings
 from dispatcher.testing import ScriptedClient, breaks_off, overloaded, says, serve
 from tests.asking import REQUEST, STREAMS, WAYS, Ask
@@ -300,3 +301,30 @@ def test_fallbacks_are_counted_at_their_own_price(registry_of: RegistryOf) -> No
     again = Settings(budget=BudgetSettings(day=0))
     with pytest.raises(BudgetError, match=r"\$0\.0500 of \$0\.00 are spent"):
         dispatcher_of(registry_of, ScriptedClient(), again).dispatch("review", agent="reviewer")
+
+
+def price_of_answers(output: float) -> Price:
+    return Price(input=1, output=output, cache_write=1, cache_read=1)
+
+
+def test_a_fallback_is_asked_only_where_its_own_price_is_within_the_budget(registry_of: RegistryOf) -> None:
+    prices = {"cheap": price_of_answers(1), "dear": price_of_answers(1_000)}
+    llm = LLMSettings(model="cheap", fallbacks=("dear",), prices=prices)
+    client = ScriptedClient(overloaded())
+    dispatcher = dispatcher_of(registry_of, client, Settings(budget=BudgetSettings(run=0.5), llm=llm))
+    with pytest.raises(BudgetError, match=r"\$0\.00 of \$0\.50 are spent, and it would cost about \$1\.00") as caught:
+        dispatcher.dispatch("review", agent="reviewer")
+    assert [request.model for request in client.requests] == ["cheap"]
+    assert caught.value.spent == 0
+
+
+def test_each_attempt_of_a_resilient_client_is_asked_for_at_its_own_price(ask: Ask) -> None:
+    limit, inner = Limit("run", 1), ScriptedClient(overloaded())
+    resilient = ResilientClient(
+        BudgetedClient(inner, [limit], prices={"dear": price_of_answers(100_000)}),
+        AttemptPolicy(fallbacks=("dear",), max_retries=0),
+    )
+    with pytest.raises(BudgetError, match=r"it would cost about \$10\.00"):
+        ask(resilient)
+    assert [request.model for request in inner.requests] == [REQUEST.model]
+    limit.reserve(1)  # all of it is still there

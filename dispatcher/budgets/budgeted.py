@@ -32,7 +32,8 @@ class BudgetedClient:
     prices: prices by model, besides the built-in ones.
 
     All four methods raise BudgetError, before anything is sent, where a request would cost more than is left, or where
-    the price of its model is not known.
+    the price of its model is not known. A ResilientClient goes around it, so that each of its attempts is asked for at
+    the price of the model that it goes to.
     """
 
     def __init__(

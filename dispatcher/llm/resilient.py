@@ -117,6 +117,10 @@ class ResilientClient:
                     yield piece
             fed = hearing.outcome
 
+    def sending_by(self, client: LLMClient) -> ResilientClient:
+        """One that tries the same by another client, and shares what is known of models that fail."""
+        return ResilientClient(client, self._policy, self._circuits, sleep=self._sleep)
+
     def close(self) -> None:
         """Closes the connections of the client."""
         if (close := getattr(self.client, "close", None)) is not None:

@@ -23,7 +23,7 @@ from dispatcher.settings import LoadedSettings, Settings, load_settings
 if TYPE_CHECKING:
     from dispatcher.budgets import Limit
     from dispatcher.judge import Escalator, Judge, JudgeMemory
-    from dispatcher.llm import LLMClient
+    from dispatcher.llm import LLMClient, OfflineClient, ResilientClient
     from dispatcher.mcp_servers import McpServer
     from dispatcher.routing import Decision
     from dispatcher.runtime.reply import Plan
@@ -68,7 +68,7 @@ class Loaded:
     environment: Mapping[str, str]
 
     @functools.cached_property
-    def client(self) -> LLMClient:
+    def client(self) -> ResilientClient | OfflineClient:
         if self.given.client is None:
             return _client_for(self.settings, self.environment)
         # The caller's own client tries again as it thinks right.
@@ -114,9 +114,9 @@ class Loaded:
         from dispatcher.llm import OfflineClient
         from dispatcher.tracing import TracedClient
 
-        if isinstance(self.client, OfflineClient):
-            return self.client
-        client = TracedClient(self.client, span)
+        client = self.client
+        if isinstance(client, OfflineClient):
+            return client
         budget = self.settings.budget
         limits: list[Limit] = []
         if budget.run is not None:
@@ -124,7 +124,10 @@ class Loaded:
         if budget.session is not None and session_cost is not None:
             limits.append(Limit("session", budget.session, spent=session_cost))
         limits += self._day
-        return BudgetedClient(client, limits, prices=self.settings.llm.prices) if limits else client
+        if limits:
+            # Below the attempts, as each has a price of its own: that of the model it asks.
+            client = client.sending_by(BudgetedClient(client.client, limits, prices=self.settings.llm.prices))
+        return TracedClient(client, span)
 
     @functools.cached_property
     def registry_fingerprint(self) -> str:
@@ -304,7 +307,7 @@ def anthropic_judge(
     return AnthropicJudge(client, model=model, prices=settings.llm.prices), ""
 
 
-def _client_for(settings: Settings, environment: Mapping[str, str]) -> LLMClient:
+def _client_for(settings: Settings, environment: Mapping[str, str]) -> ResilientClient | OfflineClient:
     """The client for a credential or for a service of the user's own; without either, one that sends nothing."""
     from dispatcher.llm import STANDARD_BASE_URL, AnthropicClient, OfflineClient, base_url_of, has_credential
 
@@ -319,7 +322,7 @@ def _client_for(settings: Settings, environment: Mapping[str, str]) -> LLMClient
     return OfflineClient()
 
 
-def _resilient(client: LLMClient, settings: LLMSettings) -> LLMClient:
+def _resilient(client: LLMClient, settings: LLMSettings) -> ResilientClient | OfflineClient:
     """A client with the attempts that settings describe; one that sends nothing needs none."""
     from dispatcher.llm import AttemptPolicy, Circuits, OfflineClient, ResilientClient, choose_model
 
