@@ -18,7 +18,7 @@ from dispatcher.registry import Registry
 from dispatcher.routing import Router
 from dispatcher.routing.rules import compile_rules
 from dispatcher.routing.weights import load_weights
-from dispatcher.settings import LoadedSettings, Settings, load_settings
+from dispatcher.settings import BudgetSettings, LoadedSettings, Settings, load_settings
 
 if TYPE_CHECKING:
     from dispatcher.budgets import Limit
@@ -110,13 +110,20 @@ class Loaded:
         span: that of the run.
         session_cost: what the turns before cost, in US dollars; None for a run that belongs to no session.
         """
-        from dispatcher.budgets import BudgetedClient, Limit
         from dispatcher.llm import OfflineClient
         from dispatcher.tracing import TracedClient
 
         client = self.client
         if isinstance(client, OfflineClient):
             return client
+        if self.settings.budget != BudgetSettings():
+            client = self._budgeted(client, plan, session_cost)
+        return TracedClient(client, span)
+
+    def _budgeted(self, client: ResilientClient, plan: Plan, session_cost: float | None) -> ResilientClient:
+        """A client whose attempts stay within budgets; below them, as each has the price of the model that it asks."""
+        from dispatcher.budgets import BudgetedClient, Limit
+
         budget = self.settings.budget
         limits: list[Limit] = []
         if budget.run is not None:
@@ -124,10 +131,9 @@ class Loaded:
         if budget.session is not None and session_cost is not None:
             limits.append(Limit("session", budget.session, spent=session_cost))
         limits += self._day
-        if limits:
-            # Below the attempts, as each has a price of its own: that of the model it asks.
-            client = client.sending_by(BudgetedClient(client.client, limits, prices=self.settings.llm.prices))
-        return TracedClient(client, span)
+        if not limits:
+            return client
+        return client.sending_by(BudgetedClient(client.client, limits, prices=self.settings.llm.prices))
 
     @functools.cached_property
     def registry_fingerprint(self) -> str:
@@ -142,10 +148,12 @@ class Loaded:
     @functools.cached_property
     def _day(self) -> tuple[Limit, ...]:
         """The budget of the day, if there is one."""
+        dollars = self.settings.budget.day
+        if dollars is None:
+            return ()
         from dispatcher.budgets import DayLimit, SpendingFile, spending_path
 
-        dollars = self.settings.budget.day
-        return () if dollars is None else (DayLimit(dollars, SpendingFile(spending_path(self.environment))),)
+        return (DayLimit(dollars, SpendingFile(spending_path(self.environment))),)
 
     @functools.cached_property
     def escalator(self) -> Escalator:
