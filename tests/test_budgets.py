@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ import pytest
 
 from dispatcher import Dispatcher, How, LLMError, Message, Registry, Settings
 from dispatcher.budgets import BudgetedClient, DayLimit, Limit, SpendingFile, estimated_cost, estimated_usage
-from dispatcher.errors import BrokenStreamError, BudgetError, OverloadedError
+from dispatcher.errors import BrokenStreamError, BudgetError, OverloadedError, ResponseTimeoutError
 from dispatcher.llm import AttemptPolicy, ResilientClient
 from dispatcher.settings import BudgetSettings, JudgeSettings, LLMSettings, Price, RoutingSettings
-from dispatcher.testing import ScriptedClient, breaks_off, overloaded, says, serve
-from tests.asking import REQUEST, STREAMS, WAYS, Ask
+from dispatcher.testing import ScriptedClient, breaks_off, overloaded, says, serve, stalls
+from tests.asking import REQUEST, STREAMS, WAYS, Ask, client_for
 from tests.cli_calls import TASK, call, write_team
 
 DOLLAR = {"input_tokens": 0, "output_tokens": 100_000}
@@ -122,6 +122,17 @@ def test_a_refusal_of_the_service_costs_nothing(ask: Ask) -> None:
     with pytest.raises(OverloadedError):
         ask(BudgetedClient(ScriptedClient(overloaded()), [limit]))
     assert limit.spent == 0
+
+
+def test_a_request_that_ran_out_of_time_costs_about_its_prompt(ask: Ask) -> None:
+    limit = Limit("run", 1)
+    with serve(stalls()) as server, closing(client_for(server.base_url)) as inner:
+        inner.prepare()
+        client = ResilientClient(BudgetedClient(inner, [limit]), AttemptPolicy(deadline=0.1))
+        with pytest.raises(ResponseTimeoutError):
+            ask(client)
+    assert limit.spent == pytest.approx(estimated_cost(REQUEST, {}, ""))
+    assert limit.spent > 0
 
 
 def test_a_stream_that_broke_off_costs_about_what_came(ask_stream: Ask) -> None:
