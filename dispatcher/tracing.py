@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from dispatcher.errors import DispatcherError, LLMError
+from dispatcher.errors import BudgetError, DispatcherError, LLMError
 from dispatcher.llm import Completion, LLMClient, Request, TextDelta, Usage
 from dispatcher.version import __version__
 
@@ -35,7 +35,8 @@ class Spanned:
     is_client: whether it is around a request to another service.
     is_current: whether spans that begin meanwhile belong to it. Not for generators, which run between others' steps.
 
-    An error of this package, or any other, is noted by the name of its class.
+    An error of this package, or any other, is noted by the name of its class. A request that a budget refused is not
+    told of.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Spanned:
     ) -> None:
         self._span: Any = None
         self._activation: Any = None
+        self._is_client = is_client
         api = sys.modules.get(_API)
         if api is None:
             return
@@ -74,8 +76,8 @@ class Spanned:
     ) -> None:
         if self._activation is not None:
             self._activation.__exit__(None, None, None)
-        if self._span is None:
-            return
+        if self._span is None or (self._is_client and isinstance(problem, BudgetError)):
+            return  # a span that never ends is told to nobody
         if isinstance(problem, Exception):
             self._fail(problem)
         elif problem is not None:  # closed, interrupted or cancelled

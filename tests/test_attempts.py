@@ -285,6 +285,32 @@ def test_over_sockets_the_deadline_bounds_the_wait(ask: Ask) -> None:
         assert time.monotonic() - since < 60  # the timeout of the client alone is ten times as long
 
 
+ENDLESS = 500_000
+"""Pings enough for hours; each of them begins a read timeout anew."""
+
+
+def test_the_deadline_ends_a_stream_of_pings(ask_stream: Ask) -> None:
+    with serve(says(pings=ENDLESS, pause=0.02)) as server, closing(client_for(server.base_url)) as inner:
+        client = ResilientClient(inner, AttemptPolicy(deadline=0.2, fallbacks=(OPUS,)))
+        with pytest.raises(ResponseTimeoutError, match=r"within 0\.2 seconds, all attempts together") as caught:
+            ask_stream(client)
+    assert [each.model for each in caught.value.attempts] == [SONNET]
+
+
+def test_the_deadline_keeps_what_came_before_the_pings(ask_stream: Ask) -> None:
+    with serve(says("Hel", pings=ENDLESS, pause=0.02)) as server, closing(client_for(server.base_url)) as inner:
+        inner.prepare()
+        client = ResilientClient(inner, AttemptPolicy(deadline=0.2))
+        with pytest.raises(BrokenStreamError, match=r"within 0\.2 seconds, all attempts together") as caught:
+            ask_stream(client)
+    assert caught.value.partial == "Hel"
+
+
+def test_a_stream_that_ends_in_time_is_whole_for_all_its_pings(ask_stream: Ask) -> None:
+    with serve(says("Hello", pings=3, pause=0.01)) as server, closing(client_for(server.base_url)) as inner:
+        assert ask_stream(ResilientClient(inner, AttemptPolicy(deadline=60)))[1].text == "Hello"
+
+
 def test_over_sockets_lost_connections_are_tried_again(ask: Ask) -> None:
     with serve(drops(), says("Hello")) as server:
         client = ResilientClient(client_for(server.base_url), AttemptPolicy(max_retries=1))

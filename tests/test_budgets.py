@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ import pytest
 
 from dispatcher import Dispatcher, How, LLMError, Message, Registry, Settings
 from dispatcher.budgets import BudgetedClient, DayLimit, Limit, SpendingFile, estimated_cost, estimated_usage
-from dispatcher.errors import BrokenStreamError, BudgetError, OverloadedError
+from dispatcher.errors import BrokenStreamError, BudgetError, OverloadedError, ResponseTimeoutError
+from dispatcher.llm import AttemptPolicy, ResilientClient
 from dispatcher.settings import BudgetSettings, JudgeSettings, LLMSettings, Price, RoutingSettings
-from dispatcher.testing import ScriptedClient, breaks_off, overloaded, says, serve
-from tests.asking import REQUEST, STREAMS, WAYS, Ask
+from dispatcher.testing import ScriptedClient, breaks_off, overloaded, says, serve, stalls
+from tests.asking import REQUEST, STREAMS, WAYS, Ask, client_for
 from tests.cli_calls import TASK, call, write_team
 
 DOLLAR = {"input_tokens": 0, "output_tokens": 100_000}
@@ -121,6 +122,17 @@ def test_a_refusal_of_the_service_costs_nothing(ask: Ask) -> None:
     with pytest.raises(OverloadedError):
         ask(BudgetedClient(ScriptedClient(overloaded()), [limit]))
     assert limit.spent == 0
+
+
+def test_a_request_that_ran_out_of_time_costs_about_its_prompt(ask: Ask) -> None:
+    limit = Limit("run", 1)
+    with serve(stalls()) as server, closing(client_for(server.base_url)) as inner:
+        inner.prepare()
+        client = ResilientClient(BudgetedClient(inner, [limit]), AttemptPolicy(deadline=0.1))
+        with pytest.raises(ResponseTimeoutError):
+            ask(client)
+    assert limit.spent == pytest.approx(estimated_cost(REQUEST, {}, ""))
+    assert limit.spent > 0
 
 
 def test_a_stream_that_broke_off_costs_about_what_came(ask_stream: Ask) -> None:
@@ -300,3 +312,30 @@ def test_fallbacks_are_counted_at_their_own_price(registry_of: RegistryOf) -> No
     again = Settings(budget=BudgetSettings(day=0))
     with pytest.raises(BudgetError, match=r"\$0\.0500 of \$0\.00 are spent"):
         dispatcher_of(registry_of, ScriptedClient(), again).dispatch("review", agent="reviewer")
+
+
+def price_of_answers(output: float) -> Price:
+    return Price(input=1, output=output, cache_write=1, cache_read=1)
+
+
+def test_a_fallback_is_asked_only_where_its_own_price_is_within_the_budget(registry_of: RegistryOf) -> None:
+    prices = {"cheap": price_of_answers(1), "dear": price_of_answers(1_000)}
+    llm = LLMSettings(model="cheap", fallbacks=("dear",), prices=prices)
+    client = ScriptedClient(overloaded())
+    dispatcher = dispatcher_of(registry_of, client, Settings(budget=BudgetSettings(run=0.5), llm=llm))
+    with pytest.raises(BudgetError, match=r"\$0\.00 of \$0\.50 are spent, and it would cost about \$1\.00") as caught:
+        dispatcher.dispatch("review", agent="reviewer")
+    assert [request.model for request in client.requests] == ["cheap"]
+    assert caught.value.spent == 0
+
+
+def test_each_attempt_of_a_resilient_client_is_asked_for_at_its_own_price(ask: Ask) -> None:
+    limit, inner = Limit("run", 1), ScriptedClient(overloaded())
+    resilient = ResilientClient(
+        BudgetedClient(inner, [limit], prices={"dear": price_of_answers(100_000)}),
+        AttemptPolicy(fallbacks=("dear",), max_retries=0),
+    )
+    with pytest.raises(BudgetError, match=r"it would cost about \$10\.00"):
+        ask(resilient)
+    assert [request.model for request in inner.requests] == [REQUEST.model]
+    limit.reserve(1)  # all of it is still there

@@ -376,3 +376,20 @@ def test_a_task_that_is_only_looked_at_loads_nothing_heavy() -> None:
             [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=SECONDS
         )
     assert ended.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_run_loads_no_more_than_it_takes_and_does_not_look_through_it_for_garbage(server: ScriptedServer) -> None:
+    script = (
+        "import gc, sys; from dispatcher.cli.app import main\n"
+        "others = ('claude_agent_sdk', 'mcp', 'dispatcher.budgets', 'dispatcher.runtime.claude_code')\n"
+        "begun = [generation['collections'] for generation in gc.get_stats()]\n"
+        f"try: main([{TASK!r}])\n"
+        "finally: print([name for name in others if name in sys.modules],\n"
+        "    [generation['collections'] for generation in gc.get_stats()] == begun)"
+    )
+    for _ in range(2):  # the second time the agents are known
+        ended = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=SECONDS
+        )
+    assert len(server.requests) == 2
+    assert ended.stdout.splitlines()[-1] == "[] True"

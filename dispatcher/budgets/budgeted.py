@@ -1,7 +1,7 @@
 """A client that asks its limits before each request, and tells them afterwards what it cost.
 
-Exactly, where the service told; where it did not (a stream that broke off or was stopped), about: the prompt and what
-came of the answer. A request that the service refused costs nothing.
+Exactly, where the service told; where it did not (a stream that broke off, or a request that was stopped or ran out of
+time), about: the prompt and what came of the answer. A request that the service refused costs nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 
 from dispatcher.budgets.estimate import estimated_cost
 from dispatcher.budgets.limits import Limit
-from dispatcher.errors import BrokenStreamError, BudgetError, LLMError
+from dispatcher.errors import BrokenStreamError, BudgetError, LLMError, ResponseTimeoutError
 from dispatcher.llm import NOT_SENT, Completion, LLMClient, Request, TextDelta, cost_of
 from dispatcher.settings import Price
 
@@ -32,7 +32,8 @@ class BudgetedClient:
     prices: prices by model, besides the built-in ones.
 
     All four methods raise BudgetError, before anything is sent, where a request would cost more than is left, or where
-    the price of its model is not known.
+    the price of its model is not known. A ResilientClient goes around it, so that each of its attempts is asked for at
+    the price of the model that it goes to.
     """
 
     def __init__(
@@ -142,5 +143,6 @@ class _Bill:
                 return 0.0
             cost = self._payer.cost(self._completion)
             return self._estimate if cost is None else cost
-        is_refused = isinstance(problem, LLMError) and not isinstance(problem, BrokenStreamError) and not self._parts
+        is_stopped = self._parts or isinstance(problem, (BrokenStreamError, ResponseTimeoutError))
+        is_refused = isinstance(problem, LLMError) and not is_stopped
         return 0.0 if is_refused else self._payer.cost_so_far(self._request, "".join(self._parts))

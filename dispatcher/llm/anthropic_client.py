@@ -21,6 +21,7 @@ from dispatcher.errors import CredentialError, LLMError, NetworkError
 from dispatcher.llm.blocks import BlockAssembler
 from dispatcher.llm.client import Completion, Request, TextDelta, Usage
 from dispatcher.llm.failures import broken_stream, not_the_api, translate
+from dispatcher.llm.hangup import HangUp
 from dispatcher.settings import LLMSettings
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class AnthropicClient:
     settings: base_url, api_key_env, timeout (seconds) and max_retries count.
     environment: where keys and ANTHROPIC_BASE_URL are looked up; the process's if not given. (The SDK looks for
         profiles and its other options in the process's.)
+
+    The `timeout` of a Request ends a synchronous stream whatever comes of it; that of a coroutine is for its caller.
     """
 
     def __init__(self, settings: LLMSettings | None = None, *, environment: Mapping[str, str] | None = None) -> None:
@@ -107,17 +110,23 @@ class AnthropicClient:
         return self.completion_of(message)
 
     def stream(self, request: Request) -> Iterator[TextDelta | Completion]:
-        assembler = _Assembler(request)
+        assembler, hang_up = _Assembler(request), HangUp(request.timeout)
         try:
-            with self._sync.messages.create(
-                **request_body(request), stream=True, timeout=self._timeout(request.timeout)
-            ) as events:
+            with (
+                self._sync.messages.create(
+                    **request_body(request), stream=True, timeout=self._timeout(request.timeout)
+                ) as events,
+                hang_up.due(events.response),
+            ):
                 assembler.request_id = events.response.headers.get("request-id")
                 for event in events:
                     if (delta := assembler.feed(event)) is not None:
                         yield delta
+            if hang_up.has_come and not assembler.is_finished:
+                raise TimeoutError
         except Exception as problem:
-            raise assembler.failure(self._translated(problem, request)) from problem
+            cause = TimeoutError() if hang_up.has_come else problem
+            raise assembler.failure(self._translated(cause, request)) from problem
         if not assembler.has_begun:
             raise not_the_api(self._shown_url)
         yield assembler.completion()
@@ -264,12 +273,12 @@ class _Assembler:
     def __init__(self, request: Request) -> None:
         self.request_id: str | None = None
         self.has_begun = False
+        self.is_finished = False
         self._model = request.model
         self._parts: list[str] = []
         self._blocks: dict[int, BlockAssembler] = {}
         self._usage = Usage()
         self._stop_reason: str | None = None
-        self._is_finished = False
 
     def feed(self, event: Any) -> TextDelta | None:
         if event.type == "message_start":
@@ -288,7 +297,7 @@ class _Assembler:
             self._stop_reason = event.delta.stop_reason or self._stop_reason
             self._usage = _usage_of(event.usage, self._usage)
         elif event.type == "message_stop":
-            self._is_finished = True
+            self.is_finished = True
         return None
 
     def failure(self, cause: LLMError) -> LLMError:
@@ -297,7 +306,7 @@ class _Assembler:
         return broken_stream(cause, "".join(self._parts), self.request_id) if is_broken else cause
 
     def completion(self) -> Completion:
-        if not self._is_finished:
+        if not self.is_finished:
             raise broken_stream(None, "".join(self._parts), self.request_id)
         return Completion(
             text="".join(self._parts),

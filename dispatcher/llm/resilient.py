@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from contextlib import aclosing, closing
 from typing import Any
 
-from dispatcher.errors import LLMError
+from dispatcher.errors import BrokenStreamError, LLMError, ResponseTimeoutError
 from dispatcher.llm.attempts import AttemptPolicy, Failure, Send, Steps, Wait, attempt_steps, deadline_error
 from dispatcher.llm.circuits import Circuits
 from dispatcher.llm.client import Completion, LLMClient, Request, TextDelta
@@ -33,7 +33,8 @@ class ResilientClient:
     sleep: how a synchronous caller waits, given the seconds.
 
     A Completion comes with its `attempts`, as does an LLMError. The deadline ends every wait of coroutines to the
-    moment. Otherwise a wait for the service is bounded by what is left of it when the request is sent.
+    moment. A synchronous client is told with the request how much is left of it: an AnthropicClient hangs up on a
+    stream then; a wait for an answer in one piece is bounded by it.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class ResilientClient:
             try:
                 fed = self.client.complete(step.request)
             except LLMError as problem:
-                fed = Failure(error=problem)
+                fed = Failure(error=self._told(problem, step))
 
     def stream(self, request: Request) -> Iterator[Event]:
         steps = self._steps(request)
@@ -116,6 +117,10 @@ class ResilientClient:
                     yield piece
             fed = hearing.outcome
 
+    def sending_by(self, client: LLMClient) -> ResilientClient:
+        """One that tries the same by another client, and shares what is known of models that fail."""
+        return ResilientClient(client, self._policy, self._circuits, sleep=self._sleep)
+
     def close(self) -> None:
         """Closes the connections of the client."""
         if (close := getattr(self.client, "close", None)) is not None:
@@ -139,8 +144,13 @@ class ResilientClient:
                     if hearing.is_late:
                         break
         except LLMError as problem:
-            hearing.failed(problem)
+            hearing.failed(self._told(problem, step))
         return hearing.outcome
+
+    def _told(self, problem: LLMError, step: Send) -> LLMError:
+        """The error to note: the deadline's, where what was waited for had not come by then."""
+        is_waiting = isinstance(problem, (BrokenStreamError, ResponseTimeoutError))
+        return deadline_error(self._policy.deadline) if is_waiting and _seconds_to(step) == 0 else problem
 
     async def _astreamed(self, step: Send, hearing: _Hearing) -> AsyncGenerator[TextDelta, None]:
         pieces = self.client.astream(step.request)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import itertools
 import math
 import zipfile
 import zlib
@@ -77,10 +78,14 @@ class StemEncoder:
 
     def encode(self, texts: Sequence[Sequence[Word]]) -> NDArray[np.float64]:
         found = np.zeros((len(texts), self.vectors.shape[1]))
-        for number, words in enumerate(texts):
-            counts = Counter(stem for stem in stems_of(words) if stem in self.rows)
+        stems = [stems_of(words) for words in texts]
+        # Each is looked up once, as the rows of an encoder that was kept are searched for.
+        every = set(itertools.chain.from_iterable(stems))
+        rows_of = {stem: row for stem in every if (row := self.rows.get(stem)) is not None}
+        for number, of_text in enumerate(stems):
+            counts = Counter(stem for stem in of_text if stem in rows_of)
             if counts:
-                rows = [self.rows[stem] for stem in counts]
+                rows = [rows_of[stem] for stem in counts]
                 amounts = self.scales[rows] * np.array([1 + math.log(count) for count in counts.values()])
                 found[number] = amounts @ self.vectors[rows].astype(float)
         return unit(found)

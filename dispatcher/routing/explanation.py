@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,16 +36,17 @@ _Amounts = dict[str, dict[str, float]]  # by field, then by term or word
 
 
 class _Held(NamedTuple):
-    """A passage of an agent, with its words and their terms."""
+    """A passage of an agent, with its words."""
 
     passage: Passage
     words: list[Word]
+
+
+class _Holder(NamedTuple):
+    """A passage and the terms in it that a field's amount is to be shared out by."""
+
+    held: _Held
     terms: list[str]
-
-
-def _held(passage: Passage) -> _Held:
-    words = analyze(passage.text)
-    return _Held(passage, words, _terms(words))
 
 
 def amounts_by_field(parts: NDArray[np.float64]) -> tuple[tuple[str, float], ...]:
@@ -62,7 +63,7 @@ def evidence_of(
 ) -> tuple[Evidence, ...]:
     """The passages that gave most; `shares` is what a raw amount of each feature counts in the score."""
     given, by_spelling = _given_by_field(index, row, words, shares)
-    held = [_held(passage) for passage in passages(agent)]
+    held = [_Held(passage, analyze(passage.text)) for passage in passages(agent)]
     found: list[Evidence] = []
     for field, amounts in given.items():
         found.extend(_shared_out(field, amounts, _of_field(field, held), agent))
@@ -70,9 +71,14 @@ def evidence_of(
         found.extend(_alike(field, amounts, _of_field(field, held), agent))
     found.extend(_keyword_evidence(index, agent, row, words, float(shares[FEATURES.index(KEYWORDS)])))
     found.extend(_nearest_in_meaning(index, agent, row, words, shares, held))
-    found = [one for one in found if abs(one.contribution) >= _LEAST_SHARE]
+    found = [one for one in found if _counts(one.contribution)]
     found.sort(key=lambda one: (-abs(one.contribution), one.field, one.line or 0))
     return tuple(found[:_MOST_EVIDENCE])
+
+
+def _counts(amount: float) -> bool:
+    """Whether an amount is worth telling of."""
+    return abs(round(amount, 6)) >= _LEAST_SHARE
 
 
 def _given_by_field(
@@ -104,8 +110,9 @@ def _of_field(field: str, held: Sequence[_Held]) -> list[_Held]:
 def _alike(field: str, amounts: Mapping[str, float], held: Sequence[_Held], agent: Agent) -> Iterator[Evidence]:
     """For each word of the task that met by its pieces alone, the word of the file that is most like it; nothing where
     none is much like it, as then its pieces stand in words that have little to do with it."""
+    amounts = {written: amount for written, amount in amounts.items() if _counts(amount)}
     places: dict[Word, Passage] = {}
-    for entry in held:
+    for entry in held if amounts else ():
         for word in entry.words:
             places.setdefault(word, entry.passage)
     pieces = {word: frozenset(all_pieces([word])) for word in places}
@@ -141,7 +148,7 @@ def _nearest_in_meaning(
     columns = [FEATURES.index(name) for name in DENSE]
     given = float(index.dense.score([words])[0, row] @ shares[columns])
     held = [entry for entry in held if entry.passage.field in _WITH_VECTORS]
-    if not held or not given:
+    if not held or not _counts(given):
         return
     encoder = index.dense.encoder
     likeness = encoder.encode([words]) @ encoder.encode([entry.words for entry in held]).T
@@ -159,15 +166,16 @@ def _nearest_in_meaning(
 def _shared_out(field: str, amounts: Mapping[str, float], held: Sequence[_Held], agent: Agent) -> Iterator[Evidence]:
     """Shares what a field gave among its passages; each term counts for the passage that holds most of the rest."""
     left = dict(amounts)
+    holders = _holders(left, held) if _counts(sum(map(abs, left.values()))) else []
     while left:
-        best, chosen = 0.0, None  # type: float, _Held | None
-        for entry in held:
-            amount = sum(abs(left[term]) for term in entry.terms if term in left)
+        best, chosen = 0.0, None  # type: float, _Holder | None
+        for holder in holders:
+            amount = sum(abs(left[term]) for term in holder.terms if term in left)
             if amount > best + 1e-12:
-                best, chosen = amount, entry
-        if chosen is None:
+                best, chosen = amount, holder
+        if chosen is None or not _counts(best):
             return
-        passage, written = chosen.passage, chosen.words
+        passage, written = chosen.held
         met = [term for term in chosen.terms if term in left]
         stems = {stem for term in met for stem in term.split(" ")}
         yield Evidence(
@@ -178,6 +186,13 @@ def _shared_out(field: str, amounts: Mapping[str, float], held: Sequence[_Held],
             line=passage.line,
             contribution=round(sum(left.pop(term) for term in met), 6),
         )
+
+
+def _holders(terms: Collection[str], held: Sequence[_Held]) -> list[_Holder]:
+    """The passages that hold any of the terms, each with those that it holds."""
+    stems = {stem for term in terms for stem in term.split(" ")}
+    near = (entry for entry in held if not stems.isdisjoint(word.stem for word in entry.words))
+    return [_Holder(entry, [term for term in _terms(entry.words) if term in terms]) for entry in near]
 
 
 def _shown(written: Sequence[Word], stems: set[str]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ __all__ = ["VIEWS", "Word", "all_pieces", "analyze", "content_stems", "pieces", 
 # Names whose signs are part of the word, then runs of letters and digits of any script.
 _WORD = re.compile(r"c\+\+|[cf]#|\.net\b|[^\W_]+(?:['’][^\W_]+)?", re.IGNORECASE)
 _PARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_FIRST_UNSPACED = "\u0e00"
 _UNSPACED = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]"  # compiled where such letters may stand
 _PIECES = (3, 4, 5)
 _LONGEST_WORD = 60
@@ -62,6 +63,9 @@ def analyze(text: str) -> list[Word]:
 
 def _spaced(text: str) -> str:
     """A text in which letters of scripts that put no spaces between words stand by themselves."""
+    # The expression takes longer to compile than all else that is read of a file whose only such sign is a dash.
+    if not any(sign >= _FIRST_UNSPACED and sign.isalnum() for sign in text):
+        return text
     return re.sub(_UNSPACED, r" \g<0> ", text)
 
 

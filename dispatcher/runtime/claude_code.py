@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dispatcher.agent import Agent
 from dispatcher.errors import BudgetError, DispatcherError, ServiceError, UsageError
 from dispatcher.llm import Completion, Message, Request, TextDelta, Usage, in_dollars
-from dispatcher.runtime.reply import MAX_ITERATIONS, ToolCalled, ToolReturned
+from dispatcher.runtime.reply import MAX_ITERATIONS, Piece, ToolCalled, ToolReturned
 from dispatcher.runtime.tools import Approve, ToolCall, ToolResult, allows_name, allows_server
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 
     from dispatcher.mcp_servers import McpServer
 
-__all__ = ["ClaudeCode", "Piece"]
-
-Piece = TextDelta | ToolCalled | ToolReturned | Completion
+__all__ = ["ClaudeCode"]
 
 
 @dataclass(frozen=True, kw_only=True)

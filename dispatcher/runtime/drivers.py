@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 
 from dispatcher.errors import DispatcherError, LLMError, SessionError, UsageError
 from dispatcher.llm import Completion, LLMClient, Request, TextDelta
-from dispatcher.runtime.claude_code import Piece
-from dispatcher.runtime.reply import Event, Reply, Stopped
+from dispatcher.runtime.reply import Event, Piece, Reply, Stopped
 from dispatcher.runtime.steps import Ask, GetApproval, Interruption, Keep, Steps, UseTool
 from dispatcher.runtime.tools import Tool, ToolFailedError, checked_arguments
 from dispatcher.sessions import MemorySessionStore, SessionStore

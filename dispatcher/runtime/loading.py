@@ -18,12 +18,12 @@ from dispatcher.registry import Registry
 from dispatcher.routing import Router
 from dispatcher.routing.rules import compile_rules
 from dispatcher.routing.weights import load_weights
-from dispatcher.settings import LoadedSettings, Settings, load_settings
+from dispatcher.settings import BudgetSettings, LoadedSettings, Settings, load_settings
 
 if TYPE_CHECKING:
     from dispatcher.budgets import Limit
     from dispatcher.judge import Escalator, Judge, JudgeMemory
-    from dispatcher.llm import LLMClient
+    from dispatcher.llm import LLMClient, OfflineClient, ResilientClient
     from dispatcher.mcp_servers import McpServer
     from dispatcher.routing import Decision
     from dispatcher.runtime.reply import Plan
@@ -68,7 +68,7 @@ class Loaded:
     environment: Mapping[str, str]
 
     @functools.cached_property
-    def client(self) -> LLMClient:
+    def client(self) -> ResilientClient | OfflineClient:
         if self.given.client is None:
             return _client_for(self.settings, self.environment)
         # The caller's own client tries again as it thinks right.
@@ -110,13 +110,20 @@ class Loaded:
         span: that of the run.
         session_cost: what the turns before cost, in US dollars; None for a run that belongs to no session.
         """
-        from dispatcher.budgets import BudgetedClient, Limit
         from dispatcher.llm import OfflineClient
         from dispatcher.tracing import TracedClient
 
-        if isinstance(self.client, OfflineClient):
-            return self.client
-        client = TracedClient(self.client, span)
+        client = self.client
+        if isinstance(client, OfflineClient):
+            return client
+        if self.settings.budget != BudgetSettings():
+            client = self._budgeted(client, plan, session_cost)
+        return TracedClient(client, span)
+
+    def _budgeted(self, client: ResilientClient, plan: Plan, session_cost: float | None) -> ResilientClient:
+        """A client whose attempts stay within budgets; below them, as each has the price of the model that it asks."""
+        from dispatcher.budgets import BudgetedClient, Limit
+
         budget = self.settings.budget
         limits: list[Limit] = []
         if budget.run is not None:
@@ -124,7 +131,9 @@ class Loaded:
         if budget.session is not None and session_cost is not None:
             limits.append(Limit("session", budget.session, spent=session_cost))
         limits += self._day
-        return BudgetedClient(client, limits, prices=self.settings.llm.prices) if limits else client
+        if not limits:
+            return client
+        return client.sending_by(BudgetedClient(client.client, limits, prices=self.settings.llm.prices))
 
     @functools.cached_property
     def registry_fingerprint(self) -> str:
@@ -139,10 +148,12 @@ class Loaded:
     @functools.cached_property
     def _day(self) -> tuple[Limit, ...]:
         """The budget of the day, if there is one."""
+        dollars = self.settings.budget.day
+        if dollars is None:
+            return ()
         from dispatcher.budgets import DayLimit, SpendingFile, spending_path
 
-        dollars = self.settings.budget.day
-        return () if dollars is None else (DayLimit(dollars, SpendingFile(spending_path(self.environment))),)
+        return (DayLimit(dollars, SpendingFile(spending_path(self.environment))),)
 
     @functools.cached_property
     def escalator(self) -> Escalator:
@@ -304,7 +315,7 @@ def anthropic_judge(
     return AnthropicJudge(client, model=model, prices=settings.llm.prices), ""
 
 
-def _client_for(settings: Settings, environment: Mapping[str, str]) -> LLMClient:
+def _client_for(settings: Settings, environment: Mapping[str, str]) -> ResilientClient | OfflineClient:
     """The client for a credential or for a service of the user's own; without either, one that sends nothing."""
     from dispatcher.llm import STANDARD_BASE_URL, AnthropicClient, OfflineClient, base_url_of, has_credential
 
@@ -319,7 +330,7 @@ def _client_for(settings: Settings, environment: Mapping[str, str]) -> LLMClient
     return OfflineClient()
 
 
-def _resilient(client: LLMClient, settings: LLMSettings) -> LLMClient:
+def _resilient(client: LLMClient, settings: LLMSettings) -> ResilientClient | OfflineClient:
     """A client with the attempts that settings describe; one that sends nothing needs none."""
     from dispatcher.llm import AttemptPolicy, Circuits, OfflineClient, ResilientClient, choose_model
 

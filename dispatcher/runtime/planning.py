@@ -14,7 +14,6 @@ from dispatcher.judge import Said
 from dispatcher.llm import choose_model
 from dispatcher.routing import Decision, How, Outcome
 from dispatcher.runtime.attachments import Attachment
-from dispatcher.runtime.claude_code import ClaudeCode
 from dispatcher.runtime.deciding import observed_route
 from dispatcher.runtime.handoffs import Peers, colleagues, peer_tools
 from dispatcher.runtime.loading import Loaded
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from dispatcher.mcp_servers import McpServer
+    from dispatcher.runtime.claude_code import ClaudeCode
 
 __all__ = ["RunOptions", "aopened", "aplan_of", "plan_of", "planned", "routed"]
 
@@ -187,6 +187,8 @@ def _executor(loaded: Loaded, agent: Agent, options: RunOptions) -> ClaudeCode |
     settings = loaded.settings
     if settings.executor != "claude-code":
         return None
+    from dispatcher.runtime.claude_code import ClaudeCode
+
     if settings.budget.session is not None or settings.budget.day is not None:
         raise ConfigError(
             "the executor claude-code keeps to budget.run alone, not to budget.session or budget.day",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dispatcher.llm.client import COMPLETE_STOPS, NOT_SENT, Attempt, Request, TextDelta, Usage
+from dispatcher.llm.client import COMPLETE_STOPS, NOT_SENT, Attempt, Completion, Request, TextDelta, Usage
 from dispatcher.routing.decision import Decision
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "Event",
     "HandedOver",
     "HistoryTrimmed",
+    "Piece",
     "Plan",
     "Reply",
     "Stopped",
@@ -183,6 +184,9 @@ class UsageReported:
     usage: Usage
     cost: float | None
 
+
+Piece = TextDelta | ToolCalled | ToolReturned | Completion
+"""What comes of a request: of a model, or of a program that runs the agent by itself."""
 
 Event = (
     DecisionMade

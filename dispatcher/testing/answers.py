@@ -47,6 +47,7 @@ class Answer:
     `is_dropped` closes the connection without an answer; `is_cut` closes it in the middle of one, after the pieces;
     with an `error_event` a stream tells of an error there (an answer in one piece can't, and is whole).
     `pause` is the time in seconds before each piece; `waits_for` holds the answer back after them until it is set.
+    `pings` are the events without content that a stream over a socket has after the pieces, each after a pause, too.
     """
 
     status: int = 200
@@ -60,6 +61,7 @@ class Answer:
     is_cut: bool = False
     error_event: Mapping[str, Any] | None = None
     pause: float = 0.0
+    pings: int = 0
     waits_for: threading.Event | None = None
 
     @property

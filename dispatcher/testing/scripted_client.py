@@ -80,6 +80,8 @@ def _played(answer: Answer, request: Request, *, is_stream: bool) -> Iterator[_W
         if answer.pause:
             yield _Wait(seconds=answer.pause)
         yield TextDelta(text=piece)
+    if answer.pings:
+        yield _Wait(seconds=answer.pause * answer.pings)
     if answer.waits_for is not None:
         yield _Wait(until=answer.waits_for)
     if answer.is_cut and not is_stream:

@@ -118,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif body.get("stream"):
                 self._send_stream(answer, body)
             else:
-                self._pause(answer.pause * len(answer.pieces))
+                self._pause(answer.pause * (answer.pings + len(answer.pieces)))
                 self._hold(answer)
                 self._send(answer, json.dumps(_message(answer, body)).encode(), "application/json")
         except OSError:
@@ -154,6 +154,9 @@ class _Handler(BaseHTTPRequestHandler):
         for piece in answer.pieces:
             self._pause(answer.pause)
             self._event("content_block_delta", index=0, delta={"type": "text_delta", "text": piece})
+        for _ in range(answer.pings):
+            self._pause(answer.pause)
+            self._event("ping")
         self._hold(answer)
         if answer.error_event is not None:
             self._event("error", **answer.error_event)
