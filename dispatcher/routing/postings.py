@@ -159,7 +159,7 @@ class Postings:
         common = common[np.argsort(cells.columns[common], kind="stable")]
         owners = cells.owners[common]
         at_a_time = max(1, _TOGETHER // max(1, found.shape[-1]))
-        for owner in np.unique(owners).tolist():
+        for owner in range(len(found)):
             of_task = common[owners == owner]
             for begun in range(0, len(of_task), at_a_time):
                 some = of_task[begun : begun + at_a_time]

@@ -58,10 +58,11 @@ class Spelling:
             unknown += 0.0 if len(alike) else sublinear(count) ** 2
         if not numbers:
             return Query("spelling", np.zeros(0, np.int64), np.zeros(0), unknown)
-        found, places = np.unique(np.concatenate(numbers), return_inverse=True)
-        counted = np.zeros(len(found))
-        np.add.at(counted, places, np.concatenate(weights))
-        return Query("spelling", found, counted, unknown)
+        every, counted = np.concatenate(numbers), np.concatenate(weights)
+        order = np.argsort(every, kind="stable")
+        firsts = np.flatnonzero(np.diff(every[order], prepend=-1))
+        summed = np.add.reduceat(counted[order], firsts) if len(firsts) else counted
+        return Query("spelling", every[order][firsts], summed, unknown)
 
     def alike(self, word: str) -> _Alike:
         """The numbers of the words that are written like a word, and what each counts, 1 for the word itself."""
