@@ -542,6 +542,7 @@ def test_a_cold_route_loads_nothing_heavy(team: Path) -> None:
         "anthropic",
         "asyncio",
         "email",
+        "numpy.ma",
         "pydantic",
         "rapidfuzz",
         "scipy",
