@@ -37,7 +37,8 @@ class DenseIndex:
     def score(self, tasks: Sequence[Sequence[Word]]) -> NDArray[np.float64]:
         """The cosines, at least 0; shape (tasks, agents, 2)."""
         of_tasks = self.encoder.encode(tasks).astype(np.float32)
-        cosines = np.stack([of_tasks @ vectors.T for vectors in self.vectors], axis=-1)
+        # Task by task, since a product of them all rounds otherwise, and a task's scores are the same in any company.
+        cosines = np.stack([(of_tasks[:, None] @ vectors.T)[:, 0] for vectors in self.vectors], axis=-1)
         return np.asarray(np.maximum(cosines, 0.0))
 
 
