@@ -240,8 +240,8 @@ class AnthropicClient:
         return base_url_of(self._settings, self._environment)
 
     def _streamed(self, request: Request) -> dict[str, Any]:
-        """What the SDK is to post for a stream whose events stay as they come, plain JSON: making its models of them
-        would take a fifth of the processor's time of a whole turn."""
+        """What the SDK is to post for a stream whose events stay as they come, plain JSON: its models of them take a
+        fifth of the processor's time for an answer."""
         return {
             "path": "/v1/messages",
             "body": request_body(request) | {"stream": True},
