@@ -9,6 +9,7 @@ import pytest
 
 from dispatcher import Registry
 from dispatcher.routing import Router
+from dispatcher.routing.decision import led_by, scores_of
 from dispatcher.routing.scorers import SCORERS
 from dispatcher.routing.text import analyze
 from dispatcher.settings import RoutingSettings, Rule
@@ -82,3 +83,32 @@ def test_there_may_be_no_task_and_no_agent(
 ) -> None:
     router = Router(registry_of(agents).agents if agents else ())
     assert [decision.agent for decision in router.route_many(tasks)] == [None] * len(tasks)
+
+
+@pytest.mark.parametrize("said", TASKS)
+@pytest.mark.parametrize("rules", [(), (Rule(any=("oven",), veto="baker"),), (Rule(any=("coat",), force="tailor"),)])
+def test_what_was_said_before_is_scored_beside_a_task_as_by_itself(
+    registry: Registry, said: str, rules: tuple[Rule, ...]
+) -> None:
+    router = Router(registry.agents, rules=rules, settings=RoutingSettings(min_confidence=0.0))
+    for task in ("mend the coat", "heat the oven"):
+        decision, before = router.route_after(task, said)
+        assert decision == router.route(task)
+        alone = {each.name: each.score for each in router.route(said, mentions=False).candidates} if said else {}
+        assert {each.name: each.score for each in before}.items() <= alone.items()
+        assert bool(before) is bool(said)
+
+
+def test_nothing_is_ranked_where_somebody_is_named(registry: Registry) -> None:
+    router = Router(registry.agents)
+    for named in (router.route_after("@baker bread", "a wall"), router.route_after("bread", "a wall", agent="baker")):
+        assert named[0].agent is not None
+        assert (named[0].agent.name, named[1]) == ("baker", ())
+
+
+def test_one_candidate_is_put_first_whatever_holds_them(registry: Registry) -> None:
+    ranked = Router(registry.agents).route("mend the coat").candidates
+    last = ranked[-1].name
+    for candidates in (ranked, tuple(ranked)):
+        assert list(scores_of(candidates)) == [each.name for each in ranked]
+        assert tuple(led_by(candidates, last)) == (ranked[-1], *ranked[:-1])

@@ -438,3 +438,36 @@ def test_over_the_wire_a_session_sends_what_was_said() -> None:
             {"role": "assistant", "content": "Knead it."},
             {"role": "user", "content": "how long?"},
         ]
+
+
+def test_coroutines_use_a_session_file_in_one_thread_and_also_once_it_was_closed(tmp_path: Path) -> None:
+    threads = set()
+
+    class Watched(SQLiteSessionStore):
+        def put(self, session_id: str, turn: Turn) -> None:
+            threads.add(threading.current_thread().ident)
+            super().put(session_id, turn)
+
+    async def talk(store: SQLiteSessionStore) -> None:
+        dispatcher = dispatcher_of(store=store, client=ScriptedClient("an answer"))
+        await asyncio.gather(*(dispatcher.session(f"s{number}").adispatch(BAKE) for number in range(5)))
+
+    with Watched(tmp_path / "s") as store:
+        asyncio.run(talk(store))
+        assert len(threads) == 1
+        assert threading.current_thread().ident not in threads
+        store.close()
+        asyncio.run(talk(store))
+        assert [len(store.turns(f"s{number}")) for number in range(5)] == [2] * 5
+
+
+class OfTheLoop(MemorySessionStore):
+    """A store that may have to wait, and has no executor of that kind."""
+
+    executor = "none"
+
+
+def test_a_store_without_a_thread_of_its_own_is_used_in_the_loops() -> None:
+    store = OfTheLoop()
+    reply = asyncio.run(dispatcher_of(store=store, client=ScriptedClient("an answer")).session("s").adispatch(BAKE))
+    assert store.turns("s") == (reply.turn,)

@@ -49,7 +49,7 @@ def router() -> Router:
 
 
 def decide(router: Router, task: str, *spoken: Spoken) -> Decision:
-    return route_turn(task, spoken, router.route)
+    return route_turn(task, spoken, router.route_after)
 
 
 def name_of(decision: Decision) -> str | None:
@@ -133,14 +133,14 @@ def test_a_word_that_begins_like_auto_is_no_order(router: Router) -> None:
 def test_what_the_caller_or_a_rule_says_goes_first() -> None:
     router = Router(TEAM, rules=[Rule(any=("urgent",), force="welder")])
     assert name_of(decide(router, "and that is urgent", BREAD)) == "welder"
-    forced = route_turn("why?", [BREAD], lambda task: router.route(task, agent="tailor"))
+    forced = route_turn("why?", [BREAD], lambda task, said: router.route_after(task, said, agent="tailor"))
     assert (name_of(forced), forced.how) == ("tailor", How.FORCED)
 
 
 def test_an_agent_that_is_gone_or_left_out_holds_nothing(router: Router) -> None:
     gone = Spoken(task="paint it", agent="painter")
     assert decide(router, "why?", gone) == router.route("why?")
-    without = route_turn("why?", [BREAD], lambda task: router.route(task, exclude=["bread-baker"]))
+    without = route_turn("why?", [BREAD], lambda task, said: router.route_after(task, said, exclude=["bread-baker"]))
     assert without.how is not How.STICKY
 
 

@@ -167,7 +167,7 @@ def measure_conversations(turns: Sequence[DecidedTurn]) -> ConversationMetrics:
 
 
 def _decided(router: Router, turn: LabelledTurn, spoken: Sequence[Spoken]) -> DecidedTurn:
-    decision = route_turn(turn.task, spoken, lambda task: router.route(task, mentions=False))
+    decision = route_turn(turn.task, spoken, lambda task, said: router.route_after(task, said, mentions=False))
     return DecidedTurn(
         turn=turn,
         before=spoken[-1].agent if spoken else None,

@@ -110,12 +110,12 @@ class AnthropicClient:
         return self.completion_of(message)
 
     def stream(self, request: Request) -> Iterator[TextDelta | Completion]:
+        import anthropic
+
         assembler, hang_up = _Assembler(request), HangUp(request.timeout)
         try:
             with (
-                self._sync.messages.create(
-                    **request_body(request), stream=True, timeout=self._timeout(request.timeout)
-                ) as events,
+                self._sync.post(**self._streamed(request), stream_cls=anthropic.Stream[object]) as events,
                 hang_up.due(events.response),
             ):
                 assembler.request_id = events.response.headers.get("request-id")
@@ -139,11 +139,11 @@ class AnthropicClient:
         return self.completion_of(message)
 
     async def astream(self, request: Request) -> AsyncIterator[TextDelta | Completion]:
+        import anthropic
+
         assembler = _Assembler(request)
         try:
-            opened = await self._async.messages.create(
-                **request_body(request), stream=True, timeout=self._timeout(request.timeout)
-            )
+            opened = await self._async.post(**self._streamed(request), stream_cls=anthropic.AsyncStream[object])
             async with opened as events:
                 assembler.request_id = events.response.headers.get("request-id")
                 async for event in events:
@@ -173,9 +173,9 @@ class AnthropicClient:
             text="".join(block.text for block in message.content if block.type == "text"),
             model=message.model,
             stop_reason=message.stop_reason or "end_turn",
-            usage=_usage_of(message.usage),
+            usage=_usage_of(_json_of(message.usage)),
             request_id=getattr(message, "_request_id", None),
-            content=tuple(_block_of(block) for block in message.content),
+            content=tuple(_json_of(block) for block in message.content),
         )
 
     def check_credential(self) -> None:
@@ -248,6 +248,17 @@ class AnthropicClient:
     def _base_url(self) -> str:
         return base_url_of(self._settings, self._environment)
 
+    def _streamed(self, request: Request) -> dict[str, Any]:
+        """What the SDK is to post for a stream whose events stay as they come, plain JSON: its models of them take a
+        fifth of the processor's time for an answer."""
+        return {
+            "path": "/v1/messages",
+            "body": request_body(request) | {"stream": True},
+            "options": {"timeout": self._timeout(request.timeout)},
+            "cast_to": object,
+            "stream": True,
+        }
+
     def _timeout(self, most: float | None = None) -> Any:
         import anthropic
 
@@ -281,22 +292,25 @@ class _Assembler:
         self._stop_reason: str | None = None
 
     def feed(self, event: Any) -> TextDelta | None:
-        if event.type == "message_start":
+        """Takes an event as the service sent it; returns the piece of text that it brings, if any."""
+        kind = event.get("type")
+        if kind == "content_block_delta":
+            delta = event["delta"]
+            if (block := self._blocks.get(event["index"])) is not None:
+                block.feed(delta)
+            if delta["type"] == "text_delta":
+                self._parts.append(delta["text"])
+                return TextDelta(text=delta["text"])
+        elif kind == "message_start":
             self.has_begun = True
-            self._model = event.message.model or self._model
-            self._usage = _usage_of(event.message.usage)
-        elif event.type == "content_block_start":
-            self._blocks[event.index] = BlockAssembler(_block_of(event.content_block))
-        elif event.type == "content_block_delta":
-            if event.index in self._blocks:
-                self._blocks[event.index].feed(event.delta)
-            if event.delta.type == "text_delta":
-                self._parts.append(event.delta.text)
-                return TextDelta(text=event.delta.text)
-        elif event.type == "message_delta":
-            self._stop_reason = event.delta.stop_reason or self._stop_reason
-            self._usage = _usage_of(event.usage, self._usage)
-        elif event.type == "message_stop":
+            self._model = event["message"].get("model") or self._model
+            self._usage = _usage_of(event["message"].get("usage") or {})
+        elif kind == "content_block_start":
+            self._blocks[event["index"]] = BlockAssembler(event["content_block"])
+        elif kind == "message_delta":
+            self._stop_reason = event["delta"].get("stop_reason") or self._stop_reason
+            self._usage = _usage_of(event.get("usage") or {}, self._usage)
+        elif kind == "message_stop":
             self.is_finished = True
         return None
 
@@ -329,18 +343,18 @@ class _Assembler:
         return tuple(found)
 
 
-def _block_of(block: Any) -> dict[str, Any]:
-    """A content block as the service sent it, to be sent back unchanged."""
-    found: dict[str, Any] = block.model_dump(mode="json", exclude_unset=True)
+def _json_of(model: Any) -> dict[str, Any]:
+    """A model of the SDK as the service sent it; a content block is to be sent back unchanged."""
+    found: dict[str, Any] = model.model_dump(mode="json", exclude_unset=True)
     return found
 
 
-def _usage_of(reported: Any, before: Usage | None = None) -> Usage:
+def _usage_of(reported: Mapping[str, Any], before: Usage | None = None) -> Usage:
     """The usage that the service reports; what a later report leaves out stands as before."""
     before = before or Usage()
 
     def count(name: str, otherwise: int) -> int:
-        value = getattr(reported, name, None)
+        value = reported.get(name)
         return otherwise if value is None else int(value)
 
     return Usage(

@@ -20,14 +20,15 @@ class BlockAssembler:
         self._json: list[str] = []
         self._citations: list[Any] = []
 
-    def feed(self, delta: Any) -> None:
-        """Takes a piece of the SDK's; kinds that are not known are passed over."""
-        if (name := _TEXTS.get(delta.type)) is not None:
-            self._texts.setdefault(name, []).append(getattr(delta, name))
-        elif delta.type == "input_json_delta":
-            self._json.append(delta.partial_json)
-        elif delta.type == "citations_delta":
-            self._citations.append(delta.citation.model_dump(mode="json", exclude_unset=True))
+    def feed(self, delta: Mapping[str, Any]) -> None:
+        """Takes a piece as the service sent it; kinds that are not known are passed over."""
+        kind = delta["type"]
+        if (name := _TEXTS.get(kind)) is not None:
+            self._texts.setdefault(name, []).append(delta[name])
+        elif kind == "input_json_delta":
+            self._json.append(delta["partial_json"])
+        elif kind == "citations_delta":
+            self._citations.append(delta["citation"])
 
     def block(self) -> dict[str, Any]:
         """The whole block. Raises ValueError where the arguments of a call are no JSON object."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Candidate", "Decision", "Evidence", "Explanation", "How", "Judgement", "Outcome", "Ranked", "fallen_back"]
+__all__ = [
+    "Candidate",
+    "Decision",
+    "Evidence",
+    "Explanation",
+    "How",
+    "Judgement",
+    "Outcome",
+    "Ranked",
+    "fallen_back",
+    "led_by",
+    "scores_of",
+]
 
 
 class Outcome(StrEnum):
@@ -126,6 +138,17 @@ class Ranked(Sequence[Candidate]):
     def __len__(self) -> int:
         return len(self._rows)
 
+    def scores(self) -> dict[str, float]:
+        """The score of each by its name, without making any."""
+        pairs = zip(self._rows.tolist(), self._scores.tolist(), strict=True)
+        return {self._agents[row].name: score for row, score in pairs}
+
+    def led_by(self, name: str) -> Ranked:
+        """The same with the one of a name put first."""
+        place = next(place for place, row in enumerate(self._rows.tolist()) if self._agents[row].name == name)
+        order = [place, *range(place), *range(place + 1, len(self))]
+        return Ranked(self._agents, self._rows[order], self._scores[order])
+
     def __eq__(self, other: object) -> bool:
         return tuple(self) == tuple(other) if isinstance(other, Ranked | tuple) else NotImplemented
 
@@ -134,6 +157,20 @@ class Ranked(Sequence[Candidate]):
 
     def __repr__(self) -> str:
         return repr(tuple(self))
+
+
+def scores_of(candidates: Sequence[Candidate]) -> Mapping[str, float]:
+    """The score of each candidate by its name, best first."""
+    if isinstance(candidates, Ranked):
+        return candidates.scores()
+    return {candidate.name: candidate.score for candidate in candidates}
+
+
+def led_by(candidates: Sequence[Candidate], name: str) -> Sequence[Candidate]:
+    """Candidates with the one of a name put first; the others keep their order."""
+    if isinstance(candidates, Ranked):
+        return candidates.led_by(name)
+    return tuple(sorted(candidates, key=lambda candidate: candidate.name != name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

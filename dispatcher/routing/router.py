@@ -154,38 +154,62 @@ class Router:
 
         Raises UnknownAgentError for a name that no agent has.
         """
-        task, allowed = well_formed(task), self._allowed(only, exclude)
+        decision, _ = self.route_after(
+            task, "", agent=agent, only=only, exclude=exclude, mentions=mentions, material=material
+        )
+        return decision
+
+    def route_after(
+        self,
+        task: str,
+        said: str,
+        *,
+        agent: str | None = None,
+        only: Collection[str] | None = None,
+        exclude: Collection[str] | None = None,
+        mentions: bool = True,
+        material: str = "",
+    ) -> tuple[Decision, Sequence[Candidate]]:
+        """What `route` decides, and the agents as they fit what was said before; none where nothing was, or where
+        somebody is named. Both are scored together, which takes less time than one after the other."""
+        task, said, allowed = well_formed(task), well_formed(said), self._allowed(only, exclude)
         if agent is not None:
-            return self._settled(
-                task, find_agent(agent, self.agents), How.FORCED, "it was named by the caller", allowed
-            )
+            named = find_agent(agent, self.agents)
+            return self._settled(task, named, How.FORCED, "it was named by the caller", allowed), ()
         if mentions:
             mentioned, rest = self._mention(task)
             if mentioned is not None:
                 reason = f'the task begins with "@{mentioned.name}"'
-                return self._settled(rest, mentioned, How.MENTION, reason, allowed)
-        decision = self._scored(task, analyze(task)[:_MOST_WORDS], allowed)
-        if material.strip() and (decision.agent is None or decision.how is How.FALLBACK):
-            text = f"{task}\n{material[:_MOST_MATERIAL]}"
-            wider = dataclasses.replace(self._scored(text, analyze(text)[:_MOST_WORDS], allowed), task=task)
-            return wider if wider.how is How.SCORED and wider.agent is not None else decision
-        return decision
+                return self._settled(rest, mentioned, How.MENTION, reason, allowed), ()
+        ranking, *before = self._rankings([task, said] if said else [task], allowed)
+        decision = self._with_material(self._decided(task, ranking, allowed), material, allowed)
+        return decision, before[0].candidates if before else ()
 
     def route_many(self, tasks: Sequence[str], *, most: int | None = None) -> Iterator[Decision]:
         """What `route` decides for each task without regard to mentions, sooner; with the best `most` candidates."""
         allowed = self._allowed(None, None)
-        analyzed = [analyze(task)[:_MOST_WORDS] for task in tasks]
+        for task, ranking in zip(tasks, self._rankings(tasks, allowed, most), strict=True):
+            yield self._decided(task, ranking, allowed)
+
+    def _with_material(self, decision: Decision, material: str, allowed: frozenset[str]) -> Decision:
+        """The decision after a look at the material, where the task by itself leaves nobody sure."""
+        if not material.strip() or not (decision.agent is None or decision.how is How.FALLBACK):
+            return decision
+        text = f"{decision.task}\n{material[:_MOST_MATERIAL]}"
+        (ranking,) = self._rankings([text], allowed)
+        wider = self._decided(text, ranking, allowed)
+        is_sure = wider.how is How.SCORED and wider.agent is not None
+        return dataclasses.replace(wider, task=decision.task) if is_sure else decision
+
+    def _rankings(self, texts: Sequence[str], allowed: frozenset[str], most: int | None = None) -> Iterator[_Ranking]:
+        """The agents that may be chosen for each of some texts, best first: the best `most`."""
+        analyzed = [analyze(text)[:_MOST_WORDS] for text in texts]
         begun = 0
         for scores in self.index.score_many(analyzed):
             several = slice(begun, begun + len(scores.raw))
-            holding = [self._holding(*task) for task in zip(tasks[several], analyzed[several], strict=True)]
-            rankings = self._rank(scores, analyzed[several], holding, allowed, most)
-            for task, ranking in zip(tasks[several], rankings, strict=True):
-                yield self._decided(task, ranking, allowed)
+            holding = [self._holding(*each) for each in zip(texts[several], analyzed[several], strict=True)]
+            yield from self._rank(scores, analyzed[several], holding, allowed, most)
             begun = several.stop
-
-    def _scored(self, task: str, words: Sequence[Word], allowed: frozenset[str]) -> Decision:
-        return self._decided(task, self._rank_one(words, self._holding(task, words), allowed), allowed)
 
     def _holding(self, task: str, words: Sequence[Word]) -> list[CompiledRule]:
         return [rule for rule in self._rules if rule.holds(task, words)]

@@ -228,7 +228,7 @@ class Dispatcher:
 
         Raises UsageError for an impossible name.
         """
-        from dispatcher.runtime.planning import aopened, planned, routed
+        from dispatcher.runtime.planning import aopened, planned, routed_after
         from dispatcher.runtime.session import Session
         from dispatcher.sessions import new_session_id
 
@@ -237,7 +237,7 @@ class Dispatcher:
             store=self.store,
             log=self.log,
             current=lambda: self._loaded,
-            route=routed,
+            route=routed_after,
             plan=planned,
             aopen=aopened,
             busy=busy,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -236,7 +237,15 @@ def _put(store: SessionStore | None, step: Keep) -> None:
 
 async def aused(store: SessionStore, work: Callable[..., Kept], *arguments: Any) -> Kept:
     """What some work with a store comes to; in another thread, if it may have to wait."""
-    return work(*arguments) if _never_waits(store) else await asyncio.to_thread(work, *arguments)
+    if _never_waits(store):
+        return work(*arguments)
+    return await asyncio.get_running_loop().run_in_executor(_executor_of(store), work, *arguments)
+
+
+def _executor_of(store: SessionStore | None) -> Executor | None:
+    """Where the store wants to be used; None for the event loop's own threads."""
+    found = getattr(store, "executor", None)
+    return found if isinstance(found, Executor) else None
 
 
 def _never_waits(store: SessionStore | None) -> bool:
@@ -248,7 +257,7 @@ async def _aput(store: SessionStore | None, step: Keep, *, may_wait: bool) -> No
     if not may_wait or _never_waits(store):
         _put(store, step)
         return
-    writing = asyncio.get_running_loop().run_in_executor(None, _put, store, step)
+    writing = asyncio.get_running_loop().run_in_executor(_executor_of(store), _put, store, step)
     try:
         await asyncio.shield(writing)
     except asyncio.CancelledError:

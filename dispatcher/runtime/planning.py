@@ -12,9 +12,9 @@ from dispatcher.agent import Agent
 from dispatcher.errors import ConfigError, UsageError
 from dispatcher.judge import Said
 from dispatcher.llm import choose_model
-from dispatcher.routing import Decision, How, Outcome
+from dispatcher.routing import Candidate, Decision, How, Outcome
 from dispatcher.runtime.attachments import Attachment
-from dispatcher.runtime.deciding import observed_route
+from dispatcher.runtime.deciding import observed_route_after
 from dispatcher.runtime.handoffs import Peers, colleagues, peer_tools
 from dispatcher.runtime.loading import Loaded
 from dispatcher.runtime.prompt import EFFORTS, build_request
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dispatcher.mcp_servers import McpServer
     from dispatcher.runtime.claude_code import ClaudeCode
 
-__all__ = ["RunOptions", "aopened", "aplan_of", "plan_of", "planned", "routed"]
+__all__ = ["RunOptions", "aopened", "aplan_of", "plan_of", "planned", "routed", "routed_after"]
 
 _logger = logging.getLogger(__name__)
 
@@ -97,9 +97,15 @@ async def aopened(loaded: Loaded, decision: Decision, options: RunOptions) -> No
 
 
 def routed(loaded: Loaded, task: str, options: RunOptions) -> Decision:
-    return observed_route(
+    return routed_after(loaded, task, "", options)[0]
+
+
+def routed_after(loaded: Loaded, task: str, said: str, options: RunOptions) -> tuple[Decision, Sequence[Candidate]]:
+    """Who takes a task, and the agents as they fit what was said before it."""
+    return observed_route_after(
         loaded.router,
         task,
+        said,
         agent=options.get("agent"),
         only=options.get("only"),
         exclude=options.get("exclude"),

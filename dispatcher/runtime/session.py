@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 import itertools
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -18,7 +18,7 @@ from dispatcher.decisionlog import DecisionLog
 from dispatcher.errors import SessionBusyError
 from dispatcher.judge import Said
 from dispatcher.llm import LLMClient, Message, Usage
-from dispatcher.routing import Decision, How
+from dispatcher.routing import Candidate, Decision, How
 from dispatcher.runtime.drivers import Asking, AsyncAsking, adrive, alast_reply, aused, awhole, drive, last_reply, whole
 from dispatcher.runtime.loading import Loaded
 from dispatcher.runtime.loop import turn_steps
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Session", "WhenBusy"]
 
 WhenBusy = Literal["wait", "refuse"]
-Routing = Callable[[Loaded, str, Any], Decision]
+Routing = Callable[[Loaded, str, str, Any], tuple[Decision, Sequence[Candidate]]]
 Planning = Callable[[Loaded, Decision, Any], Plan]
 Opening = Callable[[Loaded, Decision, Any], Awaitable[None]]
 
@@ -297,7 +297,7 @@ class Session:
         return await loaded.ajudged(decision, turns=past.said, material=options.get("material", ""))
 
     def _stuck_or_fresh(self, loaded: Loaded, past: _Past, task: str, options: RunOptions) -> Decision:
-        return route_turn(task, past.spoken, lambda text: self._routed(loaded, text, options))
+        return route_turn(task, past.spoken, lambda text, said: self._routed(loaded, text, said, options))
 
     def _recent(self) -> _Past:
         return _Past(turns=self._store.turns(self.id, last=_MOST_TURNS))

@@ -17,11 +17,14 @@ from dataclasses import dataclass
 
 from dispatcher.errors import UsageError
 from dispatcher.routing import Candidate, Decision, How, Outcome
+from dispatcher.routing.decision import led_by, scores_of
 from dispatcher.routing.text import analyze, content_stems
 
-__all__ = ["SIGNS", "Spoken", "Stickiness", "route_turn", "signs_of"]
+__all__ = ["SIGNS", "Spoken", "Stickiness", "route_turn", "said_in", "signs_of"]
 
-Route = Callable[[str], Decision]
+Route = Callable[[str, str], tuple[Decision, Sequence[Candidate]]]
+"""A task, and what was said before → who takes the task by itself, and the agents as they fit what was said."""
+
 
 _AUTO = re.compile(r"\s*@auto\b[\s:,]*", re.IGNORECASE)
 _DECIDED = (How.FORCED, How.MENTION, How.RULE, How.CHOSEN)  # what somebody has said goes before what seems likely
@@ -130,29 +133,43 @@ def route_turn(task: str, spoken: Sequence[Spoken], route: Route, stickiness: St
     ----------
     task: what the user wrote; "@name" at its beginning names an agent, "@auto" lets go of the one that has it.
     spoken: the turns before.
-    route: decides who takes a task by itself.
+    route: decides who takes a task by itself, and ranks the agents for what was said before.
 
     Raises UsageError where nothing follows "@auto", and what `route` raises.
     """
     if (found := _AUTO.match(task)) is not None:
         return _let_go(task[found.end() :], route)
-    fresh = route(task)
+    fresh, before = route(task, said_in(spoken))
     current = _current(fresh, spoken)
     if current is None or fresh.how in _DECIDED:
         return fresh
-    signs = signs_of(task, spoken, fresh, route, current)
+    signs = signs_of(task, fresh, before, current)
     probability = stickiness.probability(signs)
     if probability < stickiness.threshold:
         return _sticky(fresh, current, 1.0 - probability, _why_it_stays(task, spoken, fresh, current))
     return _moved(task, spoken, fresh, current, probability)
 
 
-def signs_of(
-    task: str, spoken: Sequence[Spoken], fresh: Decision, route: Route, current: Candidate
-) -> Mapping[str, float]:
-    """The signs of a turn, by the names of SIGNS."""
-    before = _scores(route("\n".join(turn.task for turn in spoken[-_MOST_TASKS:])))
-    fits = {name: score + _CONVERSATION_WEIGHT * before.get(name, 0.0) for name, score in _scores(fresh).items()}
+def said_in(spoken: Sequence[Spoken]) -> str:
+    """What of a conversation counts for its next turn; nothing before anybody has it."""
+    has_agent = any(turn.agent is not None for turn in spoken)
+    return "\n".join(turn.task for turn in spoken[-_MOST_TASKS:]) if has_agent else ""
+
+
+def signs_of(task: str, fresh: Decision, before: Sequence[Candidate], current: Candidate) -> Mapping[str, float]:
+    """The signs of a turn, by the names of SIGNS.
+
+    Parameters
+    ----------
+    fresh: who takes the task by itself.
+    before: the agents as they fit what was said before.
+    current: the agent that has the conversation.
+    """
+    of_before = scores_of(before)
+    fits = {
+        name: score + _CONVERSATION_WEIGHT * of_before.get(name, 0.0)
+        for name, score in scores_of(fresh.candidates).items()
+    }
     return {
         "lead": _lead(fits, current.name),
         "subject": math.log(1 + min(len(content_stems(analyze(task))), _MOST_SUBJECT)),
@@ -167,10 +184,6 @@ def signs_of(
     }
 
 
-def _scores(decision: Decision) -> Mapping[str, float]:
-    return {candidate.name: candidate.score for candidate in decision.candidates}
-
-
 def _lead(scores: Mapping[str, float], current: str) -> float:
     """How much better the best other agent is than the current one."""
     return max((score for name, score in scores.items() if name != current), default=0.0) - scores.get(current, 0.0)
@@ -179,7 +192,7 @@ def _lead(scores: Mapping[str, float], current: str) -> float:
 def _let_go(task: str, route: Route) -> Decision:
     if not task.strip():
         raise UsageError("there is no task after @auto", hint='write it after the name: "@auto design a user API"')
-    decision = route(task)
+    decision, _ = route(task, "")
     return dataclasses.replace(decision, reason=f"@auto lets go of the conversation's agent; {decision.reason}")
 
 
@@ -190,7 +203,7 @@ def _current(fresh: Decision, spoken: Sequence[Spoken]) -> Candidate | None:
 
 
 def _sticky(fresh: Decision, current: Candidate, confidence: float, reason: str) -> Decision:
-    others = tuple(candidate for candidate in fresh.candidates if candidate.name != current.name)
+    candidates = led_by(fresh.candidates, current.name)
     return dataclasses.replace(
         fresh,
         outcome=Outcome.ROUTED,
@@ -198,9 +211,9 @@ def _sticky(fresh: Decision, current: Candidate, confidence: float, reason: str)
         agent=current.agent,
         confidence=round(confidence, 6),
         is_calibrated=False,
-        margin=round(current.score - others[0].score, 6) if others else current.score,
+        margin=round(current.score - candidates[1].score, 6) if len(candidates) > 1 else current.score,
         reason=reason,
-        candidates=(current, *others),
+        candidates=candidates,
         smallest_change=lambda: None,
     )
 

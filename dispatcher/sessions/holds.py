@@ -29,8 +29,11 @@ class Holds:
         with self._lock:
             if session_id in self._descriptors:
                 return False
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = _locked(self._path(session_id))
+            try:
+                descriptor = _locked(self._path(session_id))
+            except FileNotFoundError:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                descriptor = _locked(self._path(session_id))
             if descriptor is not None:
                 self._descriptors[session_id] = descriptor
             return descriptor is not None

@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -56,6 +57,12 @@ class SQLiteSessionStore:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._holds = Holds(self.path.with_name(self.path.name + ".locks"))
+        self._thread = ThreadPoolExecutor(1)  # which starts none before it has work
+
+    @property
+    def executor(self) -> Executor:
+        """The one thread in which coroutines use the store: there is one connection, for which more would only wait."""
+        return self._thread
 
     def put(self, session_id: str, turn: Turn) -> None:
         check_session_id(session_id)
@@ -106,6 +113,8 @@ class SQLiteSessionStore:
                 self._connection.close()
                 self._connection = None
         self._holds.close()
+        left, self._thread = self._thread, ThreadPoolExecutor(1)
+        left.shutdown(wait=False)
 
     def __enter__(self) -> SQLiteSessionStore:
         return self

@@ -21,7 +21,8 @@ class SessionStore(Protocol):
     """Keeps conversations.
 
     One `put` is one whole write: after a crash at any moment a turn is as one of the puts left it. All methods may be
-    called from any thread, and raise SessionStoreError where the store itself fails.
+    called from any thread, and raise SessionStoreError where the store itself fails. Coroutines use a store in another
+    thread: one of its `executor`, a `concurrent.futures.Executor`, if it has that; otherwise one of the event loop's.
     """
 
     def put(self, session_id: str, turn: Turn) -> None:

@@ -17,7 +17,7 @@ from sklearn.model_selection import GroupKFold
 
 from dispatcher import Registry, Router
 from dispatcher.evaluation.conversations import labelled_turns, read_conversations
-from dispatcher.runtime.sticky import SIGNS, signs_of
+from dispatcher.runtime.sticky import SIGNS, said_in, signs_of
 
 KEPT, CAUGHT = 0.90, 0.85
 SPEAK_FOR_CHANGE = ("lead", "subject", "own", "wants", "orders", "announces")
@@ -25,18 +25,14 @@ SPEAK_FOR_CHANGE = ("lead", "subject", "own", "wants", "orders", "announces")
 
 def main(agents: str, conversations: str) -> None:
     router = Router(Registry.from_paths(agents).agents)
-
-    def route(task):
-        return router.route(task, mentions=False)
-
     rows, labels, groups = [], [], []
     for group, conversation in enumerate(read_conversations(Path(conversations))):
         for turn, spoken in labelled_turns(conversation):
             if not spoken:
                 continue
-            fresh = route(turn.task)
+            fresh, before = router.route_after(turn.task, said_in(spoken), mentions=False)
             current = next(each for each in fresh.candidates if each.name == spoken[-1].agent)
-            signs = signs_of(turn.task, spoken, fresh, route, current)
+            signs = signs_of(turn.task, fresh, before, current)
             rows.append([signs[name] for name in SIGNS])
             labels.append(turn.agent != spoken[-1].agent)
             groups.append(group)
