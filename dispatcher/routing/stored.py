@@ -102,6 +102,10 @@ class StoredKeywords(Mapping[tuple[str, ...], tuple[int, ...]]):
         start = self._ends[number - 1] if number else 0
         return tuple(self._rows[start : self._ends[number]].tolist())
 
+    def __contains__(self, keyword: object) -> bool:
+        # As Mapping has it, less an exception for each span of a task that is no keyword.
+        return isinstance(keyword, tuple) and _SEPARATOR.join(keyword) in self._words
+
     def __iter__(self) -> Iterator[tuple[str, ...]]:
         return (tuple(written.split(_SEPARATOR)) for written in self._words)
 
