@@ -120,6 +120,19 @@ def test_only_the_agents_that_changed_are_read(change: object, read: int, cache:
         assert router.route(task) == fresh.route(task)
 
 
+def test_words_that_nobody_has_any_more_do_not_pile_up(cache: Cache) -> None:
+    agents = town(40)
+    indexed(agents, cache)
+    reads = []
+    for number in range(60):
+        words = " ".join(f"word{number}n{each}" for each in range(5))
+        agents = [dataclasses.replace(agents[0], description=words, digest=f"stage {number}"), *agents[1:]]
+        router, read = indexed(agents, cache)
+        reads.append(read)
+    assert {1, 40} == set(reads)
+    assert router.index.postings.unused_share < 0.3
+
+
 def test_an_index_of_other_code_is_not_brought_up_to_date(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     indexed(town(40), cache)
     monkeypatch.setattr("dispatcher.routing.router.code_stamp", lambda: "another version")

@@ -88,6 +88,11 @@ class Postings:
     lengths: NDArray[np.uint32]
     norms: NDArray[np.float32]
 
+    @property
+    def unused_share(self) -> float:
+        """The share of the terms that no agent has."""
+        return float(np.count_nonzero(np.diff(self.cells) == 0)) / max(1, len(self.cells) - 1)
+
     def query(self, view: str, counts: Mapping[str, int]) -> Query:
         """The terms of a task in a view, by how often each stands in it."""
         numbers, weights, unknown = [], [], 0.0

@@ -37,6 +37,7 @@ T = TypeVar("T")
 _KIND = "index"
 _SEPARATOR = "\x1f"  # between the words of a keyword
 _MOST_CHANGED = 0.1  # of the agents, for an index to be brought up to date; from there on building soon costs less
+_MOST_UNUSED = 0.1  # of the terms, which those leave behind that nobody has any more
 _MOST_REMEMBERED = 50_000  # words that were looked up
 
 
@@ -151,11 +152,13 @@ def _renewed(
     from dispatcher.routing.indexing import build_index, update_index
 
     if found is not None and found.meta.get("maker") == maker:
-        with contextlib.suppress(KeyError, ValueError, TypeError):
+        with contextlib.suppress(KeyError, ValueError, TypeError, IndexError):
             places = {stamp: row for row, stamp in enumerate(_table("stamps", found).tolist())}
             rows = np.array([places.get(stamp, -1) for stamp in _stamps(agents).tolist()], np.int64)
-            if len(rows) and np.count_nonzero(rows < 0) <= _MOST_CHANGED * len(rows):
-                return update_index(_index_from(found, encoder), rows, agents, encoder(), progress)
+            earlier = _index_from(found, encoder)
+            is_little = len(rows) and np.count_nonzero(rows < 0) <= _MOST_CHANGED * len(rows)
+            if is_little and earlier.postings.unused_share <= _MOST_UNUSED:
+                return update_index(earlier, rows, agents, encoder(), progress)
     return build_index(agents, encoder(), progress)
 
 
