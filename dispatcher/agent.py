@@ -180,7 +180,8 @@ class Agent(_Deferred):
     `prompt` is the body as it stands in the file; `description` is for people, without example blocks.
     `metadata` holds every front matter key that has no field of its own, under the name the file gives it.
     `models` are the model names the file prefers, best first, as written. `enriched` are example tasks that
-    stand beside the file, in enriched.jsonl. `digest` is the SHA-256 of the file's bytes.
+    stand beside the file, in enriched.jsonl. `digest` is the SHA-256 of the file's bytes, or of the
+    entry's in a file of several agents.
     """
 
     name: str

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher import Agent, Cache, Example, Router, Trigger
+from dispatcher import Agent, Cache, Example, Registry, Router, Trigger
 from dispatcher.agent import Passage
 from dispatcher.cache import digest_of
 from dispatcher.routing.encoder import shipped_encoder
@@ -137,3 +137,22 @@ def test_an_index_of_other_code_is_not_brought_up_to_date(cache: Cache, monkeypa
     indexed(town(40), cache)
     monkeypatch.setattr("dispatcher.routing.router.code_stamp", lambda: "another version")
     assert indexed(town(41), cache)[1] == 41
+
+
+def test_an_index_of_which_much_has_gone_is_built_anew(cache: Cache) -> None:
+    indexed(town(40), cache)
+    assert indexed(town(20), cache)[1] == 20
+
+
+def test_of_two_entries_of_one_name_the_chosen_one_is_indexed(tmp_path: Path) -> None:
+    others = ",".join(f'"other-{number}": {{"description": "Paints wall {number}."}}' for number in range(12))
+    same = '"same": {"description": "Bakes bread."}, "same": {"description": "Welds gates."}'
+    (tmp_path / "agents.json").write_text(f"{{{same}, {others}}}", encoding="utf-8")
+    cache = Cache(tmp_path / "cache")
+    for duplicates in ("first", "last", "first"):
+        registry = Registry.from_paths(tmp_path, duplicates=duplicates, cache=cache)
+        router = Router(registry.agents, cache=cache, digest=registry.digest)
+        fresh = Router(registry.agents)
+        assert [router.route(task) for task in ("bake bread", "weld a gate")] == [
+            fresh.route(task) for task in ("bake bread", "weld a gate")
+        ]

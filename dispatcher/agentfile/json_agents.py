@@ -5,6 +5,7 @@ The keys of an entry are those of front matter, with `prompt` for the body.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from typing import Any
@@ -23,7 +24,7 @@ __all__ = ["read_json_agents"]
 _SHAPE = '{"name": {"description": "...", "prompt": "..."}}'
 
 
-def read_json_agents(text: str, *, source: Source, digest: str) -> tuple[tuple[Agent, ...], tuple[Finding, ...]]:
+def read_json_agents(text: str, *, source: Source) -> tuple[tuple[Agent, ...], tuple[Finding, ...]]:
     """The agents of a JSON file, and what there is to say of them; a bad entry loses itself alone."""
     try:
         loaded = json.loads(text, object_pairs_hook=_Mapping)
@@ -42,16 +43,14 @@ def read_json_agents(text: str, *, source: Source, digest: str) -> tuple[tuple[A
     for name, entry in loaded.pairs:
         found = text.find(json.dumps(name, ensure_ascii=False), position)
         position = max(found, position)
-        agent, problems = _entry(name, entry, index.line_of(position), source=source, digest=digest)
+        agent, problems = _entry(name, entry, index.line_of(position), source=source)
         if agent is not None:
             agents.append(agent)
         findings.extend(problems)
     return tuple(agents), tuple(findings)
 
 
-def _entry(
-    name: str, entry: Any, line: int, *, source: Source, digest: str
-) -> tuple[Agent | None, tuple[Finding, ...]]:
+def _entry(name: str, entry: Any, line: int, *, source: Source) -> tuple[Agent | None, tuple[Finding, ...]]:
     if not name.strip():
         return None, (error("no-name", "an entry has an empty name", line=line, hint="give it one"),)
     if not isinstance(entry, _Mapping) or not isinstance(entry.get("prompt", ""), str):
@@ -62,6 +61,8 @@ def _entry(
     front_matter = FrontMatter(values=values, lines=dict.fromkeys(values, line))
     envelope = Envelope(front_matter=front_matter, body=prompt, header_line=line, body_line=line)
     document = parse_document(prompt, first_line=line)
+    # Of the entry and not of the file: what changes in one is nothing to the others.
+    digest = hashlib.sha256(json.dumps(entry.pairs).encode()).hexdigest()
     agent, findings = build_agent(envelope, document, source=source, digest=digest, default_name=name.strip())
     return agent, (*findings, *(_repeated(key, name, line) for key in entry.repeated()))
 

@@ -68,7 +68,7 @@ def read_agent_text(text: str, *, source: Source, digest: str | None = None) -> 
     digest = digest or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     path = source.path
     if path.suffix.lower() == ".json":
-        agents, findings = read_json_agents(text, source=source, digest=digest)
+        agents, findings = read_json_agents(text, source=source)
         return ReadResult(agents=agents, diagnostics=tuple(_diagnostic(one, path) for one in findings))
     if not text.strip():
         finding = error("empty-file", "the file is empty", hint="write the agent or remove it")

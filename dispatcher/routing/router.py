@@ -38,7 +38,7 @@ from dispatcher.routing.decision import (
 from dispatcher.routing.index import Index, TaskScores
 from dispatcher.routing.rules import CompiledRule, compile_rules
 from dispatcher.routing.stored import kept_index
-from dispatcher.routing.text import Word, analyze, content_stems
+from dispatcher.routing.text import Word, analyze, content_stems, stemmer_version
 from dispatcher.routing.weights import Weights, example_gate, shipped_weights
 from dispatcher.settings import RoutingSettings, Rule
 
@@ -79,7 +79,9 @@ class Router:
     weights: what each scorer counts; the shipped ones if not given.
     cache: where the index is kept once it is built; nowhere if not given.
     digest: what stands for the agents there, such as the digest of their Registry; worked out from all of their content
-        if not given, which takes longer.
+        if not given, which takes longer. An index kept under the same text before its dash is brought up to date: by
+        it, agents of one name and one `digest` of their own are the same, so one that was changed by hand needs another
+        digest, or none.
     progress: told of the building of the index.
 
     Raises ConfigError for a rule that can't be used or a precision that can't be had, and UnknownAgentError for a
@@ -126,7 +128,7 @@ class Router:
         digest = self._digest or digest_of(hashlib.sha256(packed(self.agents)).hexdigest())
         names = [agent.name for agent in self.routable]
         slot = digest_of(digest.partition("-")[0], str(self.weights.encoder_path))
-        maker = digest_of(code_stamp(), self.weights.encoder_stamp)
+        maker = digest_of(code_stamp(), stemmer_version(), self.weights.encoder_stamp)
         key = digest_of(maker, digest, names)
         return kept_index(self._cache, slot, key, maker, lambda: self.weights.encoder, self.routable, self._progress)
 

@@ -26,7 +26,7 @@ __all__ = ["Spelling", "learn_spelling"]
 
 _LEAST_ALIKE = 0.2
 _SHARPNESS = 2.0  # the power by which a likeness counts
-_MOST_REMEMBERED = 20_000  # words of tasks
+_MOST_REMEMBERED = 10_000  # words of tasks
 
 _Alike = tuple["NDArray[np.int64]", "NDArray[np.float64]"]
 

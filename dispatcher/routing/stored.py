@@ -156,7 +156,8 @@ def _renewed(
             places = {stamp: row for row, stamp in enumerate(_table("stamps", found).tolist())}
             rows = np.array([places.get(stamp, -1) for stamp in _stamps(agents).tolist()], np.int64)
             earlier = _index_from(found, encoder)
-            is_little = len(rows) and np.count_nonzero(rows < 0) <= _MOST_CHANGED * len(rows)
+            kept = np.count_nonzero(rows >= 0)
+            is_little = 0 < max(len(rows), earlier.agent_count) * (1 - _MOST_CHANGED) <= kept
             if is_little and earlier.postings.unused_share <= _MOST_UNUSED:
                 return update_index(earlier, rows, agents, encoder(), progress)
     return build_index(agents, encoder(), progress)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import Stemmer
 
-__all__ = ["VIEWS", "Word", "all_pieces", "analyze", "content_stems", "pieces", "readings"]
+__all__ = ["VIEWS", "Word", "all_pieces", "analyze", "content_stems", "pieces", "readings", "stemmer_version"]
 
 # Names whose signs are part of the word, then runs of letters and digits of any script.
 _WORD = re.compile(r"c\+\+|[cf]#|\.net\b|[^\W_]+(?:['’][^\W_]+)?", re.IGNORECASE)
@@ -135,6 +135,11 @@ def pieces(written: str) -> tuple[str, ...]:
 
 def _pairs(stems: Sequence[str]) -> list[str]:
     return [f"{first} {second}" for first, second in itertools.pairwise(stems)]
+
+
+def stemmer_version() -> str:
+    """What stems depend on besides this module."""
+    return str(Stemmer.version())
 
 
 @functools.cache
