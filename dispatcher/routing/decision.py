@@ -65,7 +65,7 @@ class Evidence:
     """Words of the task that met a passage of an agent's file, and what they gave.
 
     `contribution` is the part of the candidate's score that comes from these words in this field; it is negative where
-    the passage says what the agent is not for. A word that met by its pieces is given with the one it met, as
+    the passage says what the agent is not for. A word that met by its spelling is given with the one it met, as
     "databse ~ database". Without words, the passage is the one nearest to the task in meaning.
     """
 

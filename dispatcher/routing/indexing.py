@@ -125,8 +125,7 @@ def _sizes(agent: FieldWords) -> list[int]:
 def _spelling(postings: Postings) -> Spelling:
     """The spelling of the words that any agent has."""
     is_met = _IS_SPELLING[postings.groups] & (postings.frequency > 0)
-    of_cells = np.repeat(np.arange(len(postings.cells) - 1), np.diff(postings.cells).astype(np.int64))
-    numbers = np.unique(of_cells[is_met])
+    numbers = np.unique(postings.terms[is_met])
     terms = list(postings.vocabulary)
     return learn_spelling([terms[number] for number in numbers.tolist()], numbers.astype(np.uint32))
 

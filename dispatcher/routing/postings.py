@@ -89,6 +89,11 @@ class Postings:
     norms: NDArray[np.float32]
 
     @property
+    def terms(self) -> NDArray[np.int64]:
+        """The number of the term of each cell."""
+        return np.repeat(np.arange(len(self.cells) - 1), np.diff(self.cells).astype(np.int64))
+
+    @property
     def unused_share(self) -> float:
         """The share of the terms that no agent has."""
         return float(np.count_nonzero(np.diff(self.cells) == 0)) / max(1, len(self.cells) - 1)

@@ -83,7 +83,7 @@ def _without_rest(postings: Postings, rows: NDArray[np.int64]) -> Postings:
 
 def _entries(postings: Postings, numbers: NDArray[np.int64], rows: NDArray[np.int64]) -> _Entries:
     """All postings one by one, by cell and row; `numbers` and `rows` are the new ones of terms and agents."""
-    keys = numbers[_terms(postings)] * len(GROUPS) + postings.groups
+    keys = numbers[postings.terms] * len(GROUPS) + postings.groups
     in_table = np.nonzero(postings.table)
     cells = np.concatenate(
         [np.repeat(np.arange(len(keys)), np.diff(postings.starts).astype(np.int64)), postings.common[in_table[0]]]
@@ -100,7 +100,7 @@ def _entries(postings: Postings, numbers: NDArray[np.int64], rows: NDArray[np.in
 
 def _with_cells(postings: Postings, keys: NDArray[np.int64]) -> Postings:
     """The same with empty cells for those of the keys that have none, and without those that nobody has."""
-    own = _terms(postings) * len(GROUPS) + postings.groups
+    own = postings.terms * len(GROUPS) + postings.groups
     keys = np.unique(keys)
     stay = np.flatnonzero((postings.frequency > 0) | np.isin(own, keys))
     every = np.sort(np.concatenate([own[stay], np.setdiff1d(keys, own, assume_unique=True)]))
@@ -123,7 +123,7 @@ def _with_cells(postings: Postings, keys: NDArray[np.int64]) -> Postings:
 
 def _with_entries(postings: Postings, entries: _Entries) -> Postings:
     """The same with single postings put in their places; their cells are there."""
-    cells = np.searchsorted(_terms(postings) * len(GROUPS) + postings.groups, entries.keys)
+    cells = np.searchsorted(postings.terms * len(GROUPS) + postings.groups, entries.keys)
     frequency = postings.frequency + np.bincount(cells, minlength=len(postings.frequency)).astype(np.uint32)
     row_of_table = np.full(len(postings.groups), -1)
     row_of_table[postings.common] = np.arange(len(postings.common))
@@ -148,11 +148,6 @@ def _with_entries(postings: Postings, entries: _Entries) -> Postings:
         kept=kept,
         table_kept=table_kept,
     )
-
-
-def _terms(postings: Postings) -> NDArray[np.int64]:
-    """The number of the term of each cell."""
-    return np.repeat(np.arange(len(postings.cells) - 1), np.diff(postings.cells).astype(np.int64))
 
 
 def _all_kept(postings: Postings) -> tuple[NDArray[np.float16], NDArray[np.float16]]:

@@ -5,11 +5,10 @@ Adding evidence means adding a line here and fitting the weights again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["DENSE", "KEYWORDS", "REGRESSION", "SCORERS", "WHOLE", "Scorer", "scorers_of"]
+__all__ = ["DENSE", "KEYWORDS", "REGRESSION", "SCORERS", "WHOLE", "Scorer"]
 
 WHOLE = ("name", "description", "trigger", "example", "context", "body")
 """The fields that count as the whole of an agent."""
@@ -57,8 +56,3 @@ REGRESSION = "example.regression"
 
 DENSE = ("meaning.prose", "meaning.examples")
 """The scorers that compare vectors: of the task with that of an agent's prose, and with the mean of its examples."""
-
-
-def scorers_of(view: str) -> Iterator[tuple[int, Scorer]]:
-    """The scorers of a view, with their places in SCORERS."""
-    return ((place, scorer) for place, scorer in enumerate(SCORERS) if scorer.view == view)
